@@ -1,0 +1,166 @@
+package testenv
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Namespace is a network namespace that Netns made, with one veth pair to
+// the namespace of the tests.
+type Namespace struct {
+	Name string // as `ip netns` knows it
+	Path string // what holds it: open it to enter
+
+	Inside, Outside    string // the interfaces' names, in it and here
+	Addr4, Addr6       netip.Addr
+	Outside4, Outside6 netip.Addr
+}
+
+// Netns makes a network namespace with a veth pair, an IPv4 and an IPv6 address
+// at both ends, and lo up. All names and subnets are random; all goes when t ends.
+func Netns(t testing.TB) *Namespace {
+	t.Helper()
+	Require(t, "netns")
+	link := newLink()
+	t.Cleanup(func() {
+		if err := link.remove(); err != nil {
+			t.Errorf("testenv: %v", err)
+		}
+	})
+	if err := link.make(); err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	return &link.Namespace
+}
+
+// Command prepares a program to run inside the namespace.
+func (n *Namespace) Command(name string, args ...string) *exec.Cmd {
+	return exec.Command("ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
+}
+
+// Process starts the test server inside the namespace, as Process does here.
+func (n *Namespace) Process(t testing.TB, args ...string) *Running {
+	t.Helper()
+	exe := copyServer(t, "")
+	// `ip netns exec` replaces itself by the server, so its pid is the server's.
+	return launch(t, exe, n.Command(exe, append([]string{"-lifeline"}, args...)...))
+}
+
+// Do calls f on a thread inside the namespace: a socket that f opens belongs to
+// it for good, wherever it is used later. f must not start goroutines that open sockets.
+func (n *Namespace) Do(t testing.TB, f func()) {
+	t.Helper()
+	entered := make(chan error, 1)
+	go func() {
+		// Never unlocked: the thread ends with this goroutine and takes the namespace along.
+		runtime.LockOSThread()
+		err := n.enter()
+		if err == nil {
+			f()
+		}
+		entered <- err
+	}()
+	if err := <-entered; err != nil {
+		t.Fatalf("testenv: entering network namespace %s: %v", n.Name, err)
+	}
+}
+
+func (n *Namespace) enter() error {
+	file, err := os.Open(n.Path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
+}
+
+// link is a Namespace that can be made and removed.
+type link struct{ Namespace }
+
+// newLink chooses names and subnets. The IPv4 ones are of 198.18.0.0/15, which
+// is set aside for tests of networks; with 32768 of them two tests seldom meet,
+// and those that exist already are not chosen.
+func newLink() *link {
+	for {
+		if link := chooseLink(); !inUse(link.Outside4) {
+			return link
+		}
+	}
+}
+
+func inUse(addr netip.Addr) bool {
+	addresses, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(addresses, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Contains(addr)
+	})
+}
+
+func chooseLink() *link {
+	id := fmt.Sprintf("%x", randomBytes(4))
+	four := netip.AddrFrom4([4]byte{198, 18 + randomBytes(1)[0]%2, randomBytes(1)[0], randomBytes(1)[0] &^ 3})
+	var six [16]byte
+	six[0] = 0xfd
+	copy(six[1:8], randomBytes(7))
+	prefix6 := netip.AddrFrom16(six)
+	n := Namespace{
+		Name: "fltest-" + id, Path: filepath.Join("/run/netns", "fltest-"+id),
+		Inside: "fli" + id, Outside: "flo" + id,
+		Outside4: four.Next(), Addr4: four.Next().Next(),
+		Outside6: prefix6.Next(), Addr6: prefix6.Next().Next(),
+	}
+	return &link{n}
+}
+
+func (l *link) make() error {
+	outside := [][]string{
+		{"netns", "add", l.Name},
+		{"link", "add", l.Outside, "type", "veth", "peer", "name", l.Inside, "netns", l.Name},
+		{"address", "add", l.Outside4.String() + "/30", "dev", l.Outside},
+		{"address", "add", l.Outside6.String() + "/64", "dev", l.Outside, "nodad"},
+		{"link", "set", l.Outside, "up"},
+	}
+	inside := [][]string{
+		{"link", "set", "lo", "up"},
+		{"address", "add", l.Addr4.String() + "/30", "dev", l.Inside},
+		{"address", "add", l.Addr6.String() + "/64", "dev", l.Inside, "nodad"},
+		{"link", "set", l.Inside, "up"},
+		{"route", "add", "default", "via", l.Outside4.String()},
+	}
+	for _, args := range inside {
+		outside = append(outside, append([]string{"-netns", l.Name}, args...))
+	}
+	for _, args := range outside {
+		if _, err := output("ip", args...); err != nil {
+			return fmt.Errorf("making network namespace %s: %w", l.Name, err)
+		}
+	}
+	return nil
+}
+
+// remove takes the veth pair first: a namespace that something still holds
+// open would keep its end, and with it ours.
+func (l *link) remove() error {
+	var failed error
+	if _, err := net.InterfaceByName(l.Outside); err == nil {
+		_, failed = output("ip", "link", "delete", l.Outside)
+	}
+	if _, err := os.Lstat(l.Path); err == nil {
+		_, err = output("ip", "netns", "delete", l.Name)
+		failed = errors.Join(failed, err)
+	}
+	if failed != nil {
+		return fmt.Errorf("removing network namespace %s: %w", l.Name, failed)
+	}
+	return nil
+}
