@@ -1,0 +1,126 @@
+package netfault
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
+)
+
+// Look reads a table of ours back, with a socket of its own.
+func (ns *Namespace) Look(name string) (Look, error) {
+	conn, err := nftables.New(nftables.WithNetNSFd(int(ns.file.Fd())))
+	if err != nil {
+		return Look{}, fmt.Errorf("open nftables in %s: %w", ns.path, err)
+	}
+	l := looker{conn: conn}
+	if err := l.read(name); err != nil {
+		return Look{}, fmt.Errorf("read table %s in %s: %w", name, ns.path, nftError(err))
+	}
+	if len(l.queues) == 0 {
+		return l.Look, nil
+	}
+	states, err := readQueues(ns)
+	if err != nil {
+		return Look{}, err
+	}
+	for _, number := range l.queues {
+		if s, ok := states[number]; ok {
+			l.Heard++
+			l.Waiting += s.waiting
+			l.Dropped += s.dropped + s.couldNotTellUs
+		}
+	}
+	return l.Look, nil
+}
+
+type looker struct {
+	Look
+	conn   *nftables.Conn
+	queues []uint16
+}
+
+func (l *looker) read(name string) error {
+	tables, err := l.conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		if table.Name == name {
+			l.Present = true
+			return l.readTable(table)
+		}
+	}
+	return nil
+}
+
+func (l *looker) readTable(table *nftables.Table) error {
+	if err := l.readArmed(table); err != nil {
+		return err
+	}
+	chains, err := l.conn.ListChainsOfTableFamily(table.Family)
+	if err != nil {
+		return err
+	}
+	for _, chain := range chains {
+		if chain.Table.Name != table.Name {
+			continue
+		}
+		chain.Table = table
+		rules, err := l.conn.GetRules(table, chain)
+		if err != nil {
+			return err
+		}
+		if chain.Hooknum != nil && len(rules) > 0 {
+			l.Hooks++
+		}
+		for _, rule := range rules {
+			l.readRule(rule)
+		}
+	}
+	return nil
+}
+
+func (l *looker) readArmed(table *nftables.Table) error {
+	sets, err := l.conn.GetSets(table)
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		if set.Name != "armed" {
+			continue
+		}
+		elements, err := l.conn.GetSetElements(set)
+		if err != nil {
+			return err
+		}
+		for _, e := range elements {
+			l.Armed = max(l.Armed, e.Expires)
+		}
+	}
+	return nil
+}
+
+func (l *looker) readRule(rule *nftables.Rule) {
+	var matched uint64
+	for _, e := range rule.Exprs {
+		switch e := e.(type) {
+		case *expr.Counter:
+			matched = e.Packets
+		case *expr.Queue:
+			l.hold(e.Num, matched)
+		case *expr.Target:
+			if info, ok := e.Info.(*xt.Unknown); ok && e.Name == "NFQUEUE" && len(*info) >= 2 {
+				l.hold(binary.NativeEndian.Uint16(*info), matched)
+			}
+		}
+	}
+}
+
+func (l *looker) hold(queue uint16, matched uint64) {
+	l.Holds++
+	l.Matched += matched
+	l.queues = append(l.queues, queue)
+}

@@ -1,0 +1,307 @@
+package netfault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Hold is a delay by nfqueue, held by this process: a table that the kernel
+// deletes with our socket, a queue for each way, and a thread that lets each
+// packet go when it is due.
+type Hold struct {
+	ns     *Namespace
+	table  string
+	rules  *ruleset
+	queues []*queue
+	pacers []*pacer
+	stamps func() error // closes the socket that has packets stamped
+	left   func() time.Duration
+
+	stopArming context.CancelFunc
+	arming     sync.WaitGroup
+	lapsed     atomic.Bool
+	closing    sync.Once
+	closed     error
+
+	mu      sync.Mutex
+	dropped uint64 // as last read
+}
+
+// Hold puts the delay on. name is the name of the table: it must be new. left
+// says how long the fault may still be on; from zero on the kernel lets it go
+// by itself. The namespace stays the caller's and must outlive the Hold.
+func (ns *Namespace) Hold(name string, d Delay, left func() time.Duration) (*Hold, error) {
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	rules, err := newRuleset(ns, name)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hold{ns: ns, table: name, rules: rules, left: left}
+	if err := h.start(d); err != nil {
+		return nil, errors.Join(fmt.Errorf("delay packets in %s: %w", ns.path, err), h.Close())
+	}
+	return h, nil
+}
+
+func (h *Hold) start(d Delay) error {
+	var err error
+	if h.stamps, err = stampPackets(); err != nil {
+		return err
+	}
+	var sides []side
+	for _, way := range []Direction{Ingress, Egress} {
+		if !d.Direction.Covers(way) {
+			continue
+		}
+		number, err := h.listen(d)
+		if err != nil {
+			return err
+		}
+		sides = append(sides, sideOf(way, number))
+	}
+	if err := h.buildEither(d, sides); err != nil {
+		return err
+	}
+	if err := h.rules.arm(min(armedFor, h.left())); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h.stopArming = cancel
+	h.arming.Go(func() { h.keepArmed(ctx) })
+	return nil
+}
+
+// listen binds a queue and answers it, before any rule sends packets there.
+func (h *Hold) listen(d Delay) (uint16, error) {
+	const headers = 64 // addresses and ports, to keep each flow's order under jitter
+	payload := uint32(0)
+	if d.Jitter > 0 {
+		payload = headers
+	}
+	q, err := bindQueue(h.ns, d.queueLength(), payload)
+	if err != nil {
+		return 0, err
+	}
+	h.queues = append(h.queues, q)
+	p, err := startPacer(q, d.Delay, d.Jitter)
+	if err != nil {
+		return 0, err
+	}
+	h.pacers = append(h.pacers, p)
+	return q.number, nil
+}
+
+// buildEither uses nft_queue, or the xtables target where the kernel lacks it.
+// A transaction that failed has left nothing behind.
+func (h *Hold) buildEither(d Delay, sides []side) error {
+	h.rules.native = true
+	err := h.rules.build(d, sides)
+	if !errors.Is(err, ErrUnsupported) {
+		return err
+	}
+	h.rules.native, h.rules.base = false, nil
+	if again := h.rules.build(d, sides); again != nil {
+		return fmt.Errorf("neither nft_queue (%w) nor the xtables NFQUEUE target: %w", err, again)
+	}
+	return nil
+}
+
+// keepArmed tells the kernel every second that we are alive. It does so only
+// while the pacers come round, and never restarts a fault that has timed out.
+func (h *Hold) keepArmed(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		left := h.left()
+		if left <= 0 {
+			return // the last arming ends with the fault
+		}
+		if !h.running() {
+			continue
+		}
+		if err := h.rules.rearm(min(armedFor, left)); err != nil {
+			h.lapsed.Store(true)
+			return
+		}
+	}
+}
+
+func (h *Hold) running() bool {
+	for _, p := range h.pacers {
+		if !p.alive() {
+			return false
+		}
+	}
+	return true
+}
+
+// How long undoing waits for packets to be answered, and how often it looks.
+const (
+	drainFor   = 2 * time.Second
+	drainEvery = 2 * time.Millisecond
+)
+
+// Close undoes the delay and proves it: what waits goes at once and in order,
+// new packets pass, the queues run dry, the table is deleted, and a look from
+// another socket finds nothing. Whatever fails on the way, the sockets are
+// closed, and the kernel takes everything off with them.
+func (h *Hold) Close() error {
+	h.closing.Do(func() { h.closed = h.close() })
+	return h.closed
+}
+
+func (h *Hold) close() error {
+	if h.stopArming != nil {
+		h.stopArming()
+		h.arming.Wait()
+	}
+	err := h.drain()
+	for _, p := range h.pacers {
+		err = errors.Join(err, p.stop())
+	}
+	for _, q := range h.queues {
+		err = errors.Join(err, q.close())
+	}
+	if h.stamps != nil {
+		err = errors.Join(err, h.stamps())
+	}
+	err = errors.Join(err, h.rules.close())
+	left, look := h.ns.Look(h.table)
+	switch {
+	case look != nil:
+		return errors.Join(fmt.Errorf("undo the delay in %s: %w: could not look whether it is off: %w", h.ns.path, ErrUnknown, look), err)
+	case left.Present:
+		return errors.Join(fmt.Errorf("undo the delay in %s: %w: table %s", h.ns.path, ErrStillOn, h.table), err)
+	case err != nil:
+		return fmt.Errorf("undo the delay in %s: it is off, but not gently: %w", h.ns.path, err)
+	}
+	return nil
+}
+
+// drain is neutralise, drain, remove. The order of a flow is kept: first the
+// backlog goes while new packets still queue behind it, then the rules go.
+func (h *Hold) drain() error {
+	h.flush()
+	err := h.rules.neutralise()
+	if dry := h.runDry(); dry != nil {
+		err = errors.Join(err, dry)
+	}
+	return errors.Join(err, h.rules.remove())
+}
+
+// flush lets the backlog go, and waits a moment for that.
+func (h *Hold) flush() {
+	for _, p := range h.pacers {
+		p.set(flushing)
+	}
+	end := time.Now().Add(drainFor / 10)
+	for _, p := range h.pacers {
+		for p.waiting.Load() > 0 && p.alive() && time.Now().Before(end) {
+			time.Sleep(drainEvery / 10)
+		}
+	}
+}
+
+// runDry waits until the kernel has said twice that nothing waits: a packet on
+// another processor may still be on its way into the queue.
+func (h *Hold) runDry() error {
+	ours := map[uint16]bool{}
+	for _, q := range h.queues {
+		ours[q.number] = true
+	}
+	end, dry := time.Now().Add(drainFor), 0
+	for {
+		queues, err := readQueues(h.ns)
+		if err != nil {
+			return err
+		}
+		waiting, dropped := 0, uint64(0)
+		for number, s := range queues {
+			if ours[number] {
+				waiting += s.waiting
+				dropped += s.dropped + s.couldNotTellUs
+			}
+		}
+		h.note(dropped)
+		if dry++; waiting > 0 {
+			dry = 0
+		}
+		if dry == 2 {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%d packets still wait in the queue after %s and are lost", waiting, drainFor)
+		}
+		time.Sleep(drainEvery)
+	}
+}
+
+func (h *Hold) note(dropped uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dropped = max(h.dropped, dropped)
+}
+
+// Measure gives what packets have met so far, both ways together. The error
+// says that the kernel's count of lost packets could not be read.
+func (h *Hold) Measure() (Measured, error) {
+	var m Measured
+	var all []*histogram
+	m.Real = true
+	for _, p := range h.pacers {
+		all = append(all, &p.passed)
+		m.Stamped += p.stamped.Load()
+		m.Waiting += int(p.waiting.Load())
+		m.Longest = max(m.Longest, int(p.longest.Load()))
+		m.Real = m.Real && p.real.Load()
+	}
+	sum := merge(all)
+	m.Packets, m.P50, m.P99 = sum.total.Load(), sum.at(0.50), sum.at(0.99)
+	m.Least, m.Most = time.Duration(sum.least.Load()), time.Duration(sum.most.Load())
+	m.Lapsed = h.lapsed.Load()
+	err := h.readDropped()
+	h.mu.Lock()
+	m.Dropped = h.dropped
+	h.mu.Unlock()
+	return m, err
+}
+
+func (h *Hold) readDropped() error {
+	queues, err := readQueues(h.ns)
+	if err != nil {
+		return err
+	}
+	var dropped uint64
+	for _, q := range h.queues {
+		s := queues[q.number]
+		dropped += s.dropped + s.couldNotTellUs
+	}
+	h.note(dropped)
+	return nil
+}
+
+// stampPackets keeps the kernel stamping what comes in: it does so while any
+// socket asks for stamps.
+func stampPackets() (close func() error, err error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket for stamps: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return nil, errors.Join(fmt.Errorf("ask for stamps: %w", err), unix.Close(fd))
+	}
+	return func() error { return unix.Close(fd) }, nil
+}

@@ -1,0 +1,368 @@
+package netfault
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// ruleset is our own table in the target's namespace:
+//
+//	table inet NAME (owner: goes with our netlink socket)
+//	├── set armed {ipv4, ipv6; each times out after armedFor unless re-armed}
+//	├── chain ingress  hook prerouting, before connection tracking
+//	│   └── family in armed → ingress-peers
+//	├── chain ingress-peers
+//	│   ├── from lo (unless asked for), neighbour discovery, exempt peers → out
+//	│   └── asked peers, or everybody → ingress-hold
+//	├── chain ingress-hold: count, queue with bypass
+//	├── chain egress   hook output, chain forwarded  hook forward
+//	│   └── family in armed → egress-peers → egress-hold, as above
+//
+// The hooks come before connection tracking, so that two packets of a new
+// connection that wait at the same time do not race for its entry.
+type ruleset struct {
+	conn   *nftables.Conn
+	socket *netlink.Conn // the one that owns the table
+	table  *nftables.Table
+	armed  *nftables.Set
+	base   []*nftables.Chain
+	setID  uint32
+	native bool // the kernel has nft_queue
+}
+
+// armedFor is how long the kernel keeps a fault on without hearing from us.
+const armedFor = 3 * time.Second
+
+// side is what differs between the two ways.
+type side struct {
+	way        Direction
+	queue      uint16
+	hooks      []hookPoint
+	iftype     expr.MetaKey
+	v4, v6     uint32 // offset of the peer's address
+	portOffset uint32
+}
+
+type hookPoint struct {
+	chain string
+	hook  *nftables.ChainHook
+}
+
+func sideOf(way Direction, queue uint16) side {
+	if way == Ingress {
+		return side{
+			way: Ingress, queue: queue, iftype: expr.MetaKeyIIFTYPE, v4: 12, v6: 8, portOffset: 0,
+			hooks: []hookPoint{{"ingress", nftables.ChainHookPrerouting}},
+		}
+	}
+	return side{
+		way: Egress, queue: queue, iftype: expr.MetaKeyOIFTYPE, v4: 16, v6: 24, portOffset: 2,
+		hooks: []hookPoint{{"egress", nftables.ChainHookOutput}, {"forwarded", nftables.ChainHookForward}},
+	}
+}
+
+// newRuleset makes the empty table, owned by a socket of its own.
+func newRuleset(ns *Namespace, name string) (*ruleset, error) {
+	r := &ruleset{table: &nftables.Table{Name: name, Family: nftables.TableFamilyINet}}
+	var err error
+	r.conn, err = nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(int(ns.file.Fd())),
+		nftables.WithSockOptions(func(c *netlink.Conn) error { r.socket = c; return nil }))
+	if err != nil {
+		return nil, fmt.Errorf("open nftables in %s: %w", ns.path, nftError(err))
+	}
+	if err := r.createOwned(); err != nil {
+		return nil, errors.Join(fmt.Errorf("make table %s in %s: %w", name, ns.path, nftError(err)), r.conn.CloseLasting())
+	}
+	return r, nil
+}
+
+// nftError adds what an error number means for nf_tables.
+func nftError(err error) error {
+	switch {
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("it needs CAP_NET_ADMIN (run as root): %w", err)
+	}
+	return err
+}
+
+const tableOwner = 0x2 // NFT_TABLE_F_OWNER, Linux 5.12
+
+// createOwned sends the one message that the nftables library cannot: a new
+// table with flags. Exclusive: a table of this name that is there is not ours.
+func (r *ruleset) createOwned() error {
+	attributes, err := netlink.MarshalAttributes([]netlink.Attribute{
+		{Type: unix.NFTA_TABLE_NAME, Data: append([]byte(r.table.Name), 0)},
+		{Type: unix.NFTA_TABLE_FLAGS, Data: binaryutil.BigEndian.PutUint32(tableOwner)},
+	})
+	if err != nil {
+		return err
+	}
+	batch := func(kind netlink.HeaderType) netlink.Message {
+		return netlink.Message{
+			Header: netlink.Header{Type: kind, Flags: netlink.Request},
+			Data:   []byte{0, 0, 0, unix.NFNL_SUBSYS_NFTABLES},
+		}
+	}
+	table := netlink.Message{
+		Header: netlink.Header{
+			Type:  unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWTABLE,
+			Flags: netlink.Request | netlink.Acknowledge | netlink.Create | netlink.Excl,
+		},
+		Data: append([]byte{unix.NFPROTO_INET, 0, 0, 0}, attributes...),
+	}
+	if _, err := r.socket.SendMessages([]netlink.Message{
+		batch(unix.NFNL_MSG_BATCH_BEGIN), table, batch(unix.NFNL_MSG_BATCH_END),
+	}); err != nil {
+		return err
+	}
+	_, err = r.socket.Receive()
+	return err
+}
+
+// build adds sets, chains and rules in one transaction; nothing is hooked in until armed.
+func (r *ruleset) build(d Delay, sides []side) error {
+	r.armed = r.newSet("armed", nftables.TypeNFProto)
+	r.armed.HasTimeout = true
+	if err := r.conn.AddSet(r.armed, nil); err != nil {
+		return err
+	}
+	withPorts := r.newSet("with-ports", nftables.TypeInetProto)
+	if err := r.conn.AddSet(withPorts, keys(unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE,
+		unix.IPPROTO_SCTP, unix.IPPROTO_DCCP)); err != nil {
+		return err
+	}
+	for _, s := range sides {
+		if err := r.buildSide(d, s, withPorts); err != nil {
+			return err
+		}
+	}
+	if err := r.conn.Flush(); err != nil {
+		return fmt.Errorf("build table %s: %w", r.table.Name, nftError(err))
+	}
+	return nil
+}
+
+func keys(values ...byte) []nftables.SetElement {
+	var elements []nftables.SetElement
+	for _, v := range values {
+		elements = append(elements, nftables.SetElement{Key: []byte{v}})
+	}
+	return elements
+}
+
+// newSet numbers sets by ourselves: the library's own counter is not safe for
+// use from several goroutines.
+func (r *ruleset) newSet(name string, kind nftables.SetDatatype) *nftables.Set {
+	r.setID++
+	return &nftables.Set{Table: r.table, ID: r.setID, Name: name, KeyType: kind}
+}
+
+func (r *ruleset) buildSide(d Delay, s side, withPorts *nftables.Set) error {
+	hold := r.conn.AddChain(&nftables.Chain{Name: string(s.way) + "-hold", Table: r.table})
+	peers := r.conn.AddChain(&nftables.Chain{Name: string(s.way) + "-peers", Table: r.table})
+	r.rule(hold, &expr.Counter{}, r.queueExpr(s.queue))
+	if !d.Loopback {
+		r.rule(peers, meta(s.iftype), equal(binaryutil.NativeEndian.PutUint16(unix.ARPHRD_LOOPBACK)), verdict(expr.VerdictReturn, ""))
+	}
+	r.rule(peers, neighbourDiscovery()...)
+	if err := r.peerRules(peers, s, "exempt", d.Exempt, verdict(expr.VerdictReturn, ""), withPorts); err != nil {
+		return err
+	}
+	asked := d.Peers
+	if len(asked) == 0 {
+		asked = []Peer{{}} // any address, any port
+	}
+	if err := r.peerRules(peers, s, "to", asked, verdict(expr.VerdictGoto, hold.Name), withPorts); err != nil {
+		return err
+	}
+	accept := nftables.ChainPolicyAccept
+	for _, point := range s.hooks {
+		base := r.conn.AddChain(&nftables.Chain{
+			Name: point.chain, Table: r.table, Type: nftables.ChainTypeFilter,
+			Hooknum: point.hook, Priority: nftables.ChainPriorityRaw, Policy: &accept,
+		})
+		r.rule(base, meta(expr.MetaKeyNFPROTO), lookup(r.armed), verdict(expr.VerdictJump, peers.Name))
+		r.base = append(r.base, base)
+	}
+	return nil
+}
+
+// peerRules adds a rule for each port and family.
+func (r *ruleset) peerRules(chain *nftables.Chain, s side, label string, peers []Peer, then expr.Any, withPorts *nftables.Set) error {
+	for _, g := range byPort(peers) {
+		port := portMatch(g.port, s.portOffset, withPorts)
+		if g.anywhere {
+			r.rule(chain, append(port, then)...)
+			continue
+		}
+		name := fmt.Sprintf("%s-%s-%d", s.way, label, g.port)
+		for _, family := range []struct {
+			proto    byte
+			kind     nftables.SetDatatype
+			prefixes []netip.Prefix
+			offset   uint32
+		}{
+			{unix.NFPROTO_IPV4, nftables.TypeIPAddr, g.v4, s.v4},
+			{unix.NFPROTO_IPV6, nftables.TypeIP6Addr, g.v6, s.v6},
+		} {
+			if len(family.prefixes) == 0 {
+				continue
+			}
+			match := []expr.Any{meta(expr.MetaKeyNFPROTO), equal([]byte{family.proto})}
+			if family.prefixes[0].Bits() > 0 { // else the whole family
+				set := r.newSet(fmt.Sprintf("%s-v%d", name, family.prefixes[0].Addr().BitLen()/32), family.kind)
+				set.Interval = true
+				if err := r.conn.AddSet(set, intervals(family.prefixes)); err != nil {
+					return err
+				}
+				match = append(match, payload(expr.PayloadBaseNetworkHeader, family.offset, uint32(family.kind.Bytes)), lookup(set))
+			}
+			r.rule(chain, append(append(match, port...), then)...)
+		}
+	}
+	return nil
+}
+
+// intervals gives each prefix as a start and the address after its end.
+func intervals(prefixes []netip.Prefix) []nftables.SetElement {
+	var elements []nftables.SetElement
+	for _, p := range prefixes {
+		elements = append(elements, nftables.SetElement{Key: p.Addr().AsSlice()})
+		if after := lastOf(p).Next(); after.IsValid() {
+			elements = append(elements, nftables.SetElement{Key: after.AsSlice(), IntervalEnd: true})
+		}
+	}
+	return elements
+}
+
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < len(b)*8; bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(b)
+	return last
+}
+
+// The few expressions that the rules are made of.
+
+func meta(key expr.MetaKey) expr.Any { return &expr.Meta{Key: key, Register: 1} }
+
+func equal(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data} }
+
+func lookup(set *nftables.Set) expr.Any {
+	return &expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID}
+}
+
+func payload(base expr.PayloadBase, offset, length uint32) expr.Any {
+	return &expr.Payload{DestRegister: 1, Base: base, Offset: offset, Len: length}
+}
+
+func verdict(kind expr.VerdictKind, chain string) expr.Any {
+	return &expr.Verdict{Kind: kind, Chain: chain}
+}
+
+func portMatch(port uint16, offset uint32, withPorts *nftables.Set) []expr.Any {
+	if port == 0 {
+		return nil
+	}
+	return []expr.Any{
+		meta(expr.MetaKeyL4PROTO), lookup(withPorts),
+		payload(expr.PayloadBaseTransportHeader, offset, 2), equal(binary.BigEndian.AppendUint16(nil, port)),
+	}
+}
+
+// neighbourDiscovery lets router and neighbour messages pass: held back, they
+// would turn a delay above their timeout into an unreachable host.
+func neighbourDiscovery() []expr.Any {
+	return []expr.Any{
+		meta(expr.MetaKeyNFPROTO), equal([]byte{unix.NFPROTO_IPV6}),
+		meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_ICMPV6}),
+		payload(expr.PayloadBaseTransportHeader, 0, 1),
+		&expr.Range{Op: expr.CmpOpEq, Register: 1, FromData: []byte{133}, ToData: []byte{137}},
+		verdict(expr.VerdictReturn, ""),
+	}
+}
+
+const bypass = 1 // NFQ_FLAG_BYPASS: without a listener the packet passes
+
+// queueExpr uses nft_queue where the kernel has it, else the xtables target.
+func (r *ruleset) queueExpr(queue uint16) expr.Any {
+	if r.native {
+		return &expr.Queue{Num: queue, Total: 1, Flag: expr.QueueFlagBypass}
+	}
+	info := xt.Unknown(make([]byte, 8)) // struct xt_NFQ_info_v3, padded
+	binary.NativeEndian.PutUint16(info[0:], queue)
+	binary.NativeEndian.PutUint16(info[2:], 1)
+	binary.NativeEndian.PutUint16(info[4:], bypass)
+	return &expr.Target{Name: "NFQUEUE", Rev: 3, Info: &info}
+}
+
+func (r *ruleset) rule(chain *nftables.Chain, exprs ...expr.Any) {
+	r.conn.AddRule(&nftables.Rule{Table: r.table, Chain: chain, Exprs: exprs})
+}
+
+// arm puts both families into the set for at most the given time.
+func (r *ruleset) arm(length time.Duration) error {
+	if err := r.conn.SetAddElements(r.armed, families(length)); err != nil {
+		return err
+	}
+	return r.flush("arm")
+}
+
+// rearm replaces the elements in one transaction: no packet sees the set empty.
+// When they have timed out already it fails, and the fault stays off.
+func (r *ruleset) rearm(length time.Duration) error {
+	if err := r.conn.SetDeleteElements(r.armed, families(0)); err != nil {
+		return err
+	}
+	if err := r.conn.SetAddElements(r.armed, families(length)); err != nil {
+		return err
+	}
+	return r.flush("re-arm")
+}
+
+func (r *ruleset) flush(what string) error {
+	if err := r.conn.Flush(); err != nil {
+		return fmt.Errorf("%s table %s: %w", what, r.table.Name, err)
+	}
+	return nil
+}
+
+func families(length time.Duration) []nftables.SetElement {
+	elements := keys(unix.NFPROTO_IPV4, unix.NFPROTO_IPV6)
+	for i := range elements {
+		elements[i].Timeout = max(length, 0)
+	}
+	return elements
+}
+
+// neutralise lets every new packet pass; the hooks stay, for taking them out
+// would drop what waits.
+func (r *ruleset) neutralise() error {
+	for _, chain := range r.base {
+		r.conn.FlushChain(chain)
+	}
+	return r.flush("neutralise")
+}
+
+// remove deletes the table; nothing may wait any more.
+func (r *ruleset) remove() error {
+	r.conn.DelTable(r.table)
+	return r.flush("remove")
+}
+
+// close lets the socket go, and with it, in the kernel, the table.
+func (r *ruleset) close() error { return r.conn.CloseLasting() }
