@@ -3,6 +3,7 @@
 package netfault
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"time"
@@ -64,3 +65,23 @@ func (h *Hold) Close() error { return nil }
 
 // Measure is unsupported here.
 func (h *Hold) Measure() (Measured, error) { return Measured{}, unsupported() }
+
+// AimShaping is unsupported here.
+func (ns *Namespace) AimShaping(Delay, string) (Shaping, error) { return Shaping{}, unsupported() }
+
+// Shape is unsupported here.
+func (ns *Namespace) Shape(Shaping) error { return unsupported() }
+
+// LookShaping is unsupported here.
+func (ns *Namespace) LookShaping(Shaping) (ShapingLook, error) { return ShapingLook{}, unsupported() }
+
+// Unshape is unsupported here.
+func (ns *Namespace) Unshape(context.Context, Shaping) error { return unsupported() }
+
+func tryNFQueue(context.Context) Ability {
+	return Ability{Mechanism: NFQueue, Err: unsupported(), Why: unsupported().Error()}
+}
+
+func tryNetem(context.Context) Ability {
+	return Ability{Mechanism: Netem, Err: unsupported(), Why: unsupported().Error()}
+}

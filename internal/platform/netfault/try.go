@@ -1,0 +1,35 @@
+package netfault
+
+import "context"
+
+// Ability is what a trial in a scratch namespace showed of one mechanism.
+type Ability struct {
+	Mechanism Mechanism
+	Works     bool
+	By        string // by which means: "xtables NFQUEUE target", "netem"
+	Peers     bool   // it can tell peers apart
+	Ingress   bool   // it can delay what comes in
+	RealTime  bool   // packets are released by a real-time thread
+	Err       error  // why it does not work; ErrUnsupported when the kernel lacks it
+	Why       string // the same for people, or what is missing of the rest
+	Mend      string // the one command that would mend it, "" when there is none
+}
+
+// Can says whether the mechanism can do what is asked, and if not, why.
+func (a Ability) Can(d Delay) (bool, string) {
+	switch {
+	case !a.Works:
+		return false, a.Why
+	case !a.Peers && len(d.Peers)+len(d.Exempt) > 0:
+		return false, string(a.Mechanism) + " cannot tell peers apart here: " + a.Why
+	case !a.Ingress && d.Direction.Covers(Ingress):
+		return false, string(a.Mechanism) + " cannot delay what comes in here: " + a.Why
+	}
+	return true, ""
+}
+
+// Abilities tries every mechanism, the best first: nfqueue, for the kernel takes
+// it back when we die.
+func Abilities(ctx context.Context) []Ability {
+	return []Ability{tryNFQueue(ctx), tryNetem(ctx)}
+}
