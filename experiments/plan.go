@@ -116,6 +116,7 @@ type PlannedFault struct {
 	OnRestart    OnRestart     `json:"on_restart,omitempty"`
 	Matched      int           `json:"matched"`
 	Victims      []Candidate   `json:"victims"`
+	Groups       []Group       `json:"groups,omitempty"` // replica groups of what matched, as they were when planned
 	Skipped      []Skipped     `json:"skipped,omitempty"`
 	Descriptions []Description `json:"descriptions"` // one an aimed target
 }

@@ -1,0 +1,159 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/faultline-sh/faultline/experiments"
+	"github.com/faultline-sh/faultline/injectors"
+	"github.com/faultline-sh/faultline/internal/journal"
+	"github.com/faultline-sh/faultline/internal/platform"
+)
+
+// Undoing has its own time: the run's context may be long over.
+const (
+	undoTries = 5
+	undoLimit = 30 * time.Second // for one try
+)
+
+// undo heals one injection and verifies it, with retries. It is the only way by
+// which faults are taken back, in the holder and in any process after it.
+func undo(ctx context.Context, w *platform.World, find func(string) (injectors.Fault, bool), i experiments.Injection) error {
+	fault, ok := find(i.Kind)
+	if !ok {
+		return fmt.Errorf("undo %s of %s: this build knows no fault %q: use the version that made it; nothing was touched", i.ID, i.Description.Name, i.Kind)
+	}
+	var err error
+	for try := range undoTries {
+		if try > 0 && !pause(ctx, time.Duration(try*try)*100*time.Millisecond) {
+			break
+		}
+		if err = undoOnce(ctx, w, fault, i); err == nil || errors.Is(err, injectors.ErrForeign) || errors.Is(err, platform.ErrDenied) {
+			break // nobody's rights or property change by asking again
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("undo %s of %s: %w", i.Kind, i.Description.Name, err)
+	}
+	return nil
+}
+
+func undoOnce(ctx context.Context, w *platform.World, fault injectors.Fault, i experiments.Injection) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, undoLimit+i.Description.Lands.Std(), fmt.Errorf("no answer within %s", undoLimit))
+	defer cancel()
+	defer recoverInto(&err, "undo")
+	return fault.Undo(ctx, w, i.Target)
+}
+
+// recoverInto turns a fault's panic into an error: one fault's bug must not keep the others from being healed.
+func recoverInto(err *error, doing string) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%s: the fault's own code failed: %v", doing, r)
+	}
+}
+
+// Healer takes back what a dead run left, from any process.
+type Healer struct {
+	World  *platform.World
+	Faults func(kind string) (injectors.Fault, bool)
+	Home   journal.Home
+	By     string // "undo by root (pid 12)", for the record
+	Lookup func(reference string) (string, bool)
+}
+
+// Healed is what healing one run came to.
+type Healed struct {
+	Run    string   `json:"run"`
+	Undone []string `json:"undone"` // what was verified as undone now
+	Left   []string `json:"left"`   // what could not be verified, and why
+}
+
+// Heal takes the run's lock, undoes every open injection, newest first, and
+// closes the record. With nothing open it writes nothing. first is written ahead, if it has a type.
+func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Event) (Healed, error) {
+	healed := Healed{Run: run.ID}
+	lock, err := run.TryLock()
+	if err != nil {
+		return healed, fmt.Errorf("take the lock of run %s: %w", run.ID, err)
+	}
+	defer lock.Unlock()
+	record, err := run.Read()
+	if err != nil {
+		return healed, err
+	}
+	if err := record.Actionable(); err != nil {
+		return healed, err
+	}
+	state := journal.Fold(record.Events)
+	if err := h.ours(state); err != nil {
+		return healed, err
+	}
+	if len(state.Open) == 0 && state.Closed && first.Type == "" {
+		return healed, nil
+	}
+	writer, writerErr := lock.Writer(h.World.Host)
+	if writerErr == nil {
+		defer writer.Close()
+	}
+	note := func(e experiments.Event) { // heal first, then record: a record that cannot be written is an error at the end
+		if writerErr == nil {
+			e.By = h.By
+			_, writerErr = writer.Append(e)
+		}
+	}
+	if first.Type != "" {
+		note(first)
+	}
+	h.undoAll(ctx, state, &healed, note)
+	undone := len(healed.Left) == 0
+	c := experiments.Close{By: h.By, Undone: &undone}
+	if state.Closed && len(state.Open) == 0 {
+		return healed, writerErr
+	}
+	note(experiments.Event{Type: experiments.EventClosed, Close: &c})
+	if writerErr != nil {
+		return healed, fmt.Errorf("write the journal of run %s: %w", run.ID, writerErr)
+	}
+	return healed, nil
+}
+
+// ours refuses a record of another machine: its targets are not here. One of
+// another boot is ours: containers outlive a boot, and targets carry the boot's id.
+func (h Healer) ours(state journal.State) error {
+	if state.Header.Machine != "" && state.Header.Machine != h.World.Host.MachineID() {
+		return fmt.Errorf("run %s was made on another machine (%s): heal it there; nothing was touched", state.Header.Run, state.Header.Host)
+	}
+	return nil
+}
+
+func (h Healer) undoAll(ctx context.Context, state journal.State, healed *Healed, note func(experiments.Event)) {
+	for _, open := range slices.Backward(state.Open) {
+		i := open.Injection
+		err := h.restoreSecrets(state.Header.Secrets, &i)
+		if err == nil {
+			err = undo(ctx, h.World, h.Faults, i)
+		}
+		if err != nil {
+			healed.Left = append(healed.Left, err.Error())
+		} else {
+			healed.Undone = append(healed.Undone, fmt.Sprintf("%s of %s", i.Kind, i.Description.Name))
+		}
+		note(experiments.Event{Type: experiments.EventUndone, Fault: i.Fault, Target: i.ID, Error: errText(err)})
+	}
+}
+
+func (h Healer) restoreSecrets(names []string, i *experiments.Injection) error {
+	if len(names) == 0 {
+		return nil
+	}
+	target, missing := experiments.Restore(i.Target, names, h.Lookup)
+	if len(missing) > 0 {
+		return fmt.Errorf("undo %s of %s: it needs %s, which cannot be read here: set it and run undo again", i.Kind, i.Description.Name, strings.Join(missing, ", "))
+	}
+	i.Target = target
+	return nil
+}
