@@ -34,6 +34,7 @@ demo: build ## break a small service of our own, heal it and report; no root, no
 .PHONY: test
 test: ## all tests, with -race where a C compiler works
 	@race=`./.ci/race "$(RACE)"` && set -x && $(GO) test $$race -timeout 30m $(TESTFLAGS) $(PACKAGES)
+	$(GO) -C tools test $(TESTFLAGS) ./...
 
 .PHONY: cross
 cross: ## does it build for every platform, and vet for those without Linux's files?
