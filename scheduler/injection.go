@@ -64,7 +64,7 @@ func (i *injection) acting() bool {
 }
 
 // joinLimit is how long an undo waits for an act that was told to end.
-const joinLimit = 100 * time.Millisecond
+const joinLimit = 50 * time.Millisecond
 
 // joinAct gives a running Inject a moment to notice that its context has ended.
 func (i *injection) joinAct() {

@@ -49,6 +49,9 @@ func harden() []string {
 	if err := lockMemory(); err != nil {
 		refused = append(refused, fmt.Sprintf("memory is not locked: %v", err))
 	}
+	if err := leaveCgroup(); err != nil {
+		refused = append(refused, err.Error())
+	}
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0); err != nil {
 		refused = append(refused, fmt.Sprintf("out-of-memory score is not lowered: %v", err))
 	}

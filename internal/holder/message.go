@@ -67,6 +67,7 @@ type Link struct {
 	messages chan Message
 	queue    chan Message
 	stopped  chan struct{}
+	written  chan struct{} // closed when nothing more will be written
 	stop     sync.Once
 	lost     error
 }
@@ -80,7 +81,7 @@ const queued = 4096
 
 // NewLink starts to read in and to beat on out.
 func NewLink(in io.ReadCloser, out io.WriteCloser) *Link {
-	l := &Link{in: in, out: out, messages: make(chan Message, 64), queue: make(chan Message, queued), stopped: make(chan struct{})}
+	l := &Link{in: in, out: out, messages: make(chan Message, 64), queue: make(chan Message, queued), stopped: make(chan struct{}), written: make(chan struct{})}
 	go l.write()
 	go l.read()
 	return l
@@ -105,13 +106,20 @@ func (l *Link) Send(m Message) bool {
 	}
 }
 
-// Close ends both directions after what was queued has been written, or after Silence.
-func (l *Link) Close() error {
+// Close ends both directions. It returns when what was queued has been written,
+// or after Silence when the other side does not read.
+func (l *Link) Close() {
 	l.stop.Do(func() { close(l.stopped) })
-	return nil
+	late := time.NewTimer(Silence)
+	defer late.Stop()
+	select {
+	case <-l.written:
+	case <-late.C:
+	}
 }
 
 func (l *Link) write() {
+	defer close(l.written)
 	defer l.out.Close()
 	enc := json.NewEncoder(l.out)
 	beat := time.NewTicker(Beat)

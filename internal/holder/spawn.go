@@ -43,6 +43,7 @@ func Spawn(exe string, args []string, log *os.File) (*Child, error) {
 		if err == nil && !state.Success() {
 			c.err = fmt.Errorf("holder (pid %d) ended with %s", state.Pid(), state)
 		}
+		tidyCgroup()
 		close(c.exited)
 	}()
 	return c, nil
