@@ -31,7 +31,7 @@ func outputOf(cmd *exec.Cmd) (string, error) {
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// runs returns a trial that is content when the program can be run.
+// runs is content when the program can be run.
 func runs(name string, args ...string) error {
 	_, err := output(name, args...)
 	return err
@@ -48,6 +48,10 @@ func tryDocker() error {
 func tryRedis() error {
 	return errors.Join(runs("redis-server", "--version"), runs("redis-sentinel", "--version"), runs("redis-cli", "--version"))
 }
+
+func tryBash() error { return runs("bash", "--version") }
+
+func tryPython() error { return runs("python3", "--version") }
 
 func tryHAProxy() error { return runs("haproxy", "-v") }
 

@@ -127,7 +127,10 @@ func readAddresses(stdout io.Reader) (map[string]string, error) {
 			addresses[word[1]] = word[2]
 		}
 	}
-	return nil, fmt.Errorf("the test server ended before it was ready (read error: %v)", lines.Err())
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("reading where the test server listens: %w", err)
+	}
+	return nil, errors.New("the test server ended before it was ready")
 }
 
 // copyServer gives the test server a file of its own. A hard link would do for

@@ -32,6 +32,7 @@ type capability struct {
 // capabilities is the one list of what tests may ask for; .ci/run repeats its
 // names literally, and a test compares the two.
 var capabilities = []capability{
+	{"bash", sync.OnceValue(tryBash)},
 	{"cc", sync.OnceValue(tryCompiler)},
 	{"chromium", sync.OnceValue(tryChromium)},
 	{"docker", sync.OnceValue(tryDocker)},
@@ -40,6 +41,7 @@ var capabilities = []capability{
 	{"netns", sync.OnceValue(tryNetns)},
 	{"nginx", sync.OnceValue(tryNginx)},
 	{"pidfd", sync.OnceValue(tryPidfd)},
+	{"python", sync.OnceValue(tryPython)},
 	{"redis", sync.OnceValue(tryRedis)},
 	{"root", sync.OnceValue(tryRoot)},
 	{"strace", sync.OnceValue(tryStrace)},
