@@ -47,6 +47,7 @@ type Carrier struct {
 	writer *journal.Writer
 
 	abort  context.CancelCauseFunc
+	ending sync.Once
 	during chan struct{} // closed when During is over; nil before it began
 }
 
@@ -62,10 +63,7 @@ func (c *Carrier) Carry() experiments.Exit {
 	ctx, abort := context.WithCancelCause(context.Background())
 	c.abort = abort
 	defer abort(nil)
-	halts, err := c.order.Home.WatchHalt(ctx)
-	if err != nil {
-		c.record.Note(experiments.Event{Type: experiments.EventFailed, Error: fmt.Sprintf("watch for halt: %v", err)})
-	}
+	halts := c.order.Home.WatchHalt(context.WithoutCancel(ctx))
 	c.Link.Send(holder.Message{Type: holder.MessageReady})
 	complete, by := c.obey(ctx, signals, halts)
 	return c.close(complete, by)
@@ -180,8 +178,10 @@ func (c *Carrier) do(ctx context.Context, m holder.Message, healed <-chan struct
 // end makes During leave by its door; only the first reason counts. The undo
 // begins before anything is written.
 func (c *Carrier) end(by experiments.AbortBy, why string) {
+	first := false
+	c.ending.Do(func() { first = true })
 	c.abort(&Aborted{by, why})
-	if by != "" {
+	if first && by != "" {
 		c.record.Note(experiments.Event{Type: experiments.EventAbort, Abort: by, Why: why, By: "holder"})
 	}
 }

@@ -92,7 +92,7 @@ func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Eve
 	if err := h.ours(state); err != nil {
 		return healed, err
 	}
-	if len(state.Open) == 0 && state.Closed && first.Type == "" {
+	if state.Done() && state.Closed != nil && first.Type == "" {
 		return healed, nil
 	}
 	writer, writerErr := lock.Writer(h.World.Host)
@@ -109,10 +109,10 @@ func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Eve
 		note(first)
 	}
 	h.undoAll(ctx, state, &healed, note)
-	undone := len(healed.Left) == 0
-	c := experiments.Close{By: h.By, Undone: &undone}
-	if state.Closed && len(state.Open) == 0 {
-		return healed, writerErr
+	c := experiments.Close{By: h.By}
+	if state.Hit > 0 {
+		undone := len(healed.Left) == 0
+		c.Undone = &undone
 	}
 	note(experiments.Event{Type: experiments.EventClosed, Close: &c})
 	if writerErr != nil {
@@ -124,7 +124,10 @@ func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Eve
 // ours refuses a record of another machine: its targets are not here. One of
 // another boot is ours: containers outlive a boot, and targets carry the boot's id.
 func (h Healer) ours(state journal.State) error {
-	if state.Header.Machine != "" && state.Header.Machine != h.World.Host.MachineID() {
+	if state.Header == nil {
+		return nil // nothing was done in a run that has no first line
+	}
+	if state.Header.Machine != h.World.Host.MachineID() {
 		return fmt.Errorf("run %s was made on another machine (%s): heal it there; nothing was touched", state.Header.Run, state.Header.Host)
 	}
 	return nil
@@ -133,7 +136,7 @@ func (h Healer) ours(state journal.State) error {
 func (h Healer) undoAll(ctx context.Context, state journal.State, healed *Healed, note func(experiments.Event)) {
 	for _, open := range slices.Backward(state.Open) {
 		i := open.Injection
-		err := h.restoreSecrets(state.Header.Secrets, &i)
+		err := h.restoreSecrets(state.Header, &i)
 		if err == nil {
 			err = undo(ctx, h.World, h.Faults, i)
 		}
@@ -146,11 +149,11 @@ func (h Healer) undoAll(ctx context.Context, state journal.State, healed *Healed
 	}
 }
 
-func (h Healer) restoreSecrets(names []string, i *experiments.Injection) error {
-	if len(names) == 0 {
+func (h Healer) restoreSecrets(header *experiments.Header, i *experiments.Injection) error {
+	if header == nil || len(header.Secrets) == 0 {
 		return nil
 	}
-	target, missing := experiments.Restore(i.Target, names, h.Lookup)
+	target, missing := experiments.Restore(i.Target, header.Secrets, h.Lookup)
 	if len(missing) > 0 {
 		return fmt.Errorf("undo %s of %s: it needs %s, which cannot be read here: set it and run undo again", i.Kind, i.Description.Name, strings.Join(missing, ", "))
 	}

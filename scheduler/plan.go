@@ -23,12 +23,13 @@ const atOnce = 32
 type Planner struct {
 	World  *platform.World
 	Faults func(kind string) (injectors.Fault, bool)
+	Exempt []string // the control path: see ControlPath
 }
 
 // Plan freezes who is hit by what and when. The same world, experiment and seed
 // give the same plan. Its error is a *Refusal when the plan may not be carried out.
 func (p Planner) Plan(ctx context.Context, e experiments.Experiment, seed uint64) (experiments.Plan, error) {
-	plan := experiments.Plan{Schema: experiments.PlanSchema, Experiment: e, Seed: seed, Faults: []experiments.PlannedFault{}}
+	plan := experiments.Plan{Schema: experiments.PlanSchema, Experiment: e, Seed: seed, Faults: []experiments.PlannedFault{}, Exempt: p.Exempt}
 	chosen, err := p.choose(ctx, e)
 	if err != nil {
 		return plan, err

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,22 +49,25 @@ type Result struct {
 	Run  journal.Run
 	Lost error // the holder was lost; healing was taken over
 	// Left names what could not be verified as undone by anybody.
-	Left []string
+	Left  []string
+	Notes []string // what did not matter for the verdict, and is said all the same
 }
 
 // Run carries out one plan. Ending ctx with an *Aborted cause leaves by the
 // same door as every abort. Its error means that nothing was injected.
-func (r Runner) Run(ctx context.Context, s Start) (Result, error) {
+func (r Runner) Run(ctx context.Context, s Start) (result Result, err error) {
 	p, err := r.prepare(ctx, s)
 	if err != nil {
 		return Result{}, err
 	}
-	defer p.close()
+	defer func() {
+		p.close()
+		result = p.result
+	}()
 	if err := p.begin(); err != nil {
-		return Result{Run: p.run}, err
+		return p.result, err
 	}
-	complete := p.phases(ctx)
-	p.finish(complete)
+	p.finish(p.phases(ctx))
 	return p.result, nil
 }
 
@@ -90,7 +95,7 @@ func (r Runner) prepare(ctx context.Context, s Start) (*parent, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, err := r.Home.Create(journal.NewID(r.World.Host.Now()))
+	run, err := r.Home.Create(journal.NewID(r.World.Host.Now(), rand.Uint64()))
 	if err != nil {
 		return nil, &Refusal{Code: experiments.ExitRefused, Reasons: []string{err.Error()}}
 	}
@@ -228,7 +233,7 @@ func (p *parent) before(ctx context.Context) bool {
 		return false
 	}
 	held, unknown, why := Baseline(baseline.byProbe, p.start.Plan.Experiment.Probes)
-	e := experiments.Event{Type: experiments.EventBaseline, Why: joinWhy(why)}
+	e := experiments.Event{Type: experiments.EventBaseline, Why: strings.Join(why, "; ")}
 	if !held {
 		e.Error = "did not hold"
 		if unknown {
@@ -330,7 +335,7 @@ func (p *parent) lost() bool {
 func (p *parent) sample(also func(experiments.Sample)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	sampler := NewSampler(p.World.Host, p.prepared, func(s experiments.Sample) {
-		if err := p.samples.Write(s); err != nil {
+		if err := p.samples.Add(s); err != nil {
 			select {
 			case p.disk <- fmt.Errorf("write the samples: %w", err):
 			default: // one is enough
@@ -398,8 +403,7 @@ func (p *parent) takeOver() {
 }
 
 func (p *parent) close() {
-	for _, prepared := range p.prepared {
-		prepared.Close()
+	if err := errors.Join(CloseAll(p.prepared), p.log.Close()); err != nil {
+		p.result.Notes = append(p.result.Notes, err.Error()) // the run is over: nothing depends on it
 	}
-	p.log.Close()
 }

@@ -127,7 +127,10 @@ func statusOf(run journal.Run, host platform.Host) (RunStatus, error) {
 		return RunStatus{}, err
 	}
 	state := journal.Fold(record.Events)
-	s := RunStatus{ID: run.ID, Name: state.Header.Plan.Experiment.Name, Started: state.Header.Started, On: []OnTarget{}, Undone: "nothing was injected"}
+	s := RunStatus{ID: run.ID, On: []OnTarget{}, Undone: "nothing was injected"}
+	if state.Header != nil {
+		s.Name, s.Started = state.Header.Plan.Experiment.Name, state.Header.Started
+	}
 	for _, e := range record.Events {
 		s.see(e)
 	}
@@ -161,11 +164,11 @@ func stateOf(state journal.State, locked, empty bool, host platform.Host) RunSta
 	switch {
 	case locked:
 		return RunAlive
-	case state.Header.Machine != "" && state.Header.Machine != host.MachineID():
+	case state.Header != nil && state.Header.Machine != host.MachineID():
 		return RunAway
-	case len(state.Open) > 0 && state.Closed:
+	case !state.Done() && state.Closed != nil:
 		return RunLeft
-	case len(state.Open) > 0 || !state.Closed && !empty:
+	case !state.Done() || state.Closed == nil && !empty:
 		return RunOrphan
 	}
 	return RunClosed

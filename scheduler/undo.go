@@ -105,6 +105,9 @@ func identity(id platform.ProcessID) string {
 
 func holderOf(state journal.State) (platform.ProcessID, error) {
 	var id platform.ProcessID
+	if state.Header == nil {
+		return id, errors.New("the run has only just begun and has no record yet: try again")
+	}
 	if err := json.Unmarshal([]byte(state.Header.HolderID), &id); err != nil {
 		return id, fmt.Errorf("read who holds run %s: %w: end that faultline by hand, then run undo again", state.Header.Run, err)
 	}
@@ -156,7 +159,7 @@ func isOrphan(run journal.Run) (bool, error) {
 		return false, err
 	}
 	state := journal.Fold(record.Events)
-	return len(record.Events) > 0 && (!state.Closed || len(state.Open) > 0), nil
+	return len(record.Events) > 0 && (state.Closed == nil || !state.Done()), nil
 }
 
 // unread is somebody else's run that is active or left something behind.

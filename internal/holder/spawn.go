@@ -22,6 +22,7 @@ type Child struct {
 func Spawn(exe string, args []string, log *os.File) (*Child, error) {
 	// Not CommandContext: a holder is never killed because its parent's context ended.
 	cmd := exec.Command(exe, append([]string{Arg}, args...)...)
+	cmd.Args[0] = "faultline" // exe may be /proc/self/exe, which tells nobody anything
 	cmd.Stderr = log
 	cmd.Env = slices.DeleteFunc(os.Environ(), isJobCookie)
 	cmd.SysProcAttr = ownSession()
