@@ -21,6 +21,7 @@ import (
 type World struct {
 	Host      Host
 	Processes Processes
+	Commands  Commands
 	Engine    Engine
 }
 
@@ -59,7 +60,9 @@ type Process struct {
 	PID    int
 	PPID   int
 	Start  uint64
-	Exe    string // absolute path
+	Born   experiments.Boottime // when it started, as exact as Start
+	Name   string               // what the kernel calls it (comm), cut to 15 bytes
+	Exe    string               // absolute path
 	Args   []string
 	User   string // name, or uid when it has none
 	UID    int
@@ -83,8 +86,58 @@ type Processes interface {
 	State(ctx context.Context, id ProcessID) (string, error)
 	// Release closes what Pin opened; releasing twice is fine.
 	Release(id ProcessID)
+	// Threads reads every thread of exactly this process; ErrGone when it is no more.
+	Threads(ctx context.Context, id ProcessID) ([]Thread, error)
+	// CanFreeze says why Freeze would be refused, without touching the process:
+	// ErrUnsupported, ErrDenied, ErrGone, or ErrNotOurs when another tracer has it.
+	CanFreeze(ctx context.Context, id ProcessID) error
+	// Freeze stops every thread. The kernel resumes the process when Frozen is
+	// closed and also when this process dies, however it dies.
+	Freeze(ctx context.Context, id ProcessID) (Frozen, error)
 	// Ancestors gives this process and its ancestors up to pid 1.
 	Ancestors(ctx context.Context) ([]int, error)
+}
+
+// Thread is one thread of a process.
+type Thread struct {
+	TID    int
+	State  string // one letter of proc(5)
+	Tracer int    // pid of the process that traces it; 0 for none
+}
+
+// Frozen is a process that does not run as long as this process holds it.
+type Frozen interface {
+	// Close lets every thread go on and waits until it does; closing twice is fine.
+	Close() error
+}
+
+// Commands runs the user's own commands.
+type Commands interface {
+	// Find gives the absolute path that a command's first word stands for.
+	Find(name string) (string, error)
+	// Run runs one command to its end, which its timeout or ctx can hasten: then
+	// its whole process group is killed. It dies with this process. The error is
+	// about not having been able to run it; how it ended stands in the result.
+	Run(ctx context.Context, c Command) (CommandResult, error)
+}
+
+// Command is an argv list; no shell ever sees it.
+type Command struct {
+	Argv    []string
+	Dir     string
+	Env     map[string]string // added to this process's environment
+	Timeout time.Duration
+}
+
+// CommandResult is how a command ended.
+type CommandResult struct {
+	Code     int // -1 when a signal ended it
+	Signal   string
+	TimedOut bool
+	Stdout   string // the first 64 KiB
+	Stderr   string
+	Cut      bool // there was more
+	Took     time.Duration
 }
 
 // Container is what an engine says of one container.
@@ -97,13 +150,17 @@ type Container struct {
 	Health        string // none, starting, healthy, unhealthy
 	PID           int    // init's pid as the engine sees it; not ours when the engine is remote
 	StartedAt     string // as the engine writes it; ID + StartedAt is the identity
+	FinishedAt    string // as the engine writes it; of the last time it ended
 	RestartCount  int
 	RestartPolicy string // no, always, on-failure, unless-stopped
 	ExitCode      int
 	AutoRemove    bool
-	NetworkMode   string // host, container:ID, default, …
-	Project       string // compose project
-	Service       string // compose service
+	NetworkMode   string        // host, container:ID, default, …
+	Project       string        // compose project
+	Service       string        // compose service
+	OneOff        bool          // made by `compose run`: no replica of its service
+	Self          bool          // this very process runs in it
+	StopGrace     time.Duration // how long a stop waits before it kills: its own setting, else the engine's default
 }
 
 // Engine is a container engine.
@@ -114,6 +171,9 @@ type Engine interface {
 	List(ctx context.Context) ([]Container, error)
 	// Inspect gives one container in full by its full ID; ErrGone when there is none.
 	Inspect(ctx context.Context, id string) (Container, error)
+	// Await looks until `until` is true of the container, and gives it as last seen:
+	// with ctx's error when ctx ended first, ErrGone when there is none.
+	Await(ctx context.Context, id string, until func(Container) bool) (Container, error)
 	Kill(ctx context.Context, id string, signal string) error
 	Stop(ctx context.Context, id string, grace time.Duration, signal string) error
 	Start(ctx context.Context, id string) error
@@ -129,6 +189,7 @@ type Engine interface {
 
 // EngineInfo is what plan and report say of an engine.
 type EngineInfo struct {
+	ID          string // the engine's own identity: equal for every endpoint that leads to it
 	Name        string // "Docker"
 	Version     string
 	API         string // negotiated
