@@ -214,10 +214,11 @@ func (p *httpProbe) Look(parent context.Context) (experiments.Reading, error) {
 	if err == nil {
 		return reading, nil
 	}
+	err, asked := p.unnamed(err)
 	if parent.Err() != nil || cannotLook(err) {
-		return nil, fmt.Errorf("ask %s: %w", p.asked, err)
+		return nil, fmt.Errorf("ask %s: %w", asked, err)
 	}
-	reading["status"], reading["error"] = int64(0), p.suffered(err)
+	reading["status"], reading["error"] = int64(0), p.suffered(err, asked)
 	return reading, nil
 }
 
@@ -235,15 +236,24 @@ func (p *httpProbe) ask(request *http.Request) (status int, headers map[string]s
 	return response.StatusCode, headers, strings.ToValidUTF8(string(raw), "\uFFFD"), err
 }
 
-func (p *httpProbe) suffered(err error) string {
+func (p *httpProbe) suffered(err error, asked string) string {
 	if errors.Is(err, errRedirects) {
 		return fmt.Sprintf("failed: %s redirects more than %d times", p.asked, maxRedirects)
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) && !wrapped.Timeout() {
-		err = wrapped.Err // its text repeats the URL, which may hold a secret
+	return suffered(err, asked, p.timeout)
+}
+
+// unnamed takes the wrapper with the URL off an error: there may be a secret in
+// it. What stays of the URL is the host, after redirects not always the first one.
+func (p *httpProbe) unnamed(err error) (inner error, asked string) {
+	var named *url.Error
+	if !errors.As(err, &named) {
+		return err, p.asked
 	}
-	return suffered(err, p.asked, p.timeout)
+	if u, bad := url.Parse(named.URL); bad == nil && u.Host != "" {
+		return named.Err, u.Host
+	}
+	return named.Err, p.asked
 }
 
 // Close ends connections that were kept for reuse.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"syscall"
 	"time"
 )
@@ -39,7 +40,7 @@ func suffered(err error, asked string, timeout time.Duration) string {
 	}
 	for _, f := range failures {
 		if isAny(err, f.errnos) {
-			return fmt.Sprintf("%s: %s %s", f.word, asked, f.detail)
+			return fmt.Sprintf(f.sentence, asked)
 		}
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -48,17 +49,16 @@ func suffered(err error, asked string, timeout time.Duration) string {
 	return fmt.Sprintf("failed: %s: %v", asked, root(err))
 }
 
-// failure is a word for people and the error numbers that it stands for.
+// failure is a sentence about the address that was asked, and the error numbers that it stands for.
 type failure struct {
-	word   string
-	detail string
-	errnos []error
+	sentence string
+	errnos   []error
 }
 
 var failures = []failure{
-	{"refused", "does not accept connections", refusedErrnos},
-	{"reset", "broke the connection", resetErrnos},
-	{"unreachable", "has no way to it", unreachableErrnos},
+	{"refused: %s does not accept connections", refusedErrnos},
+	{"reset: %s broke the connection", resetErrnos},
+	{"unreachable: there is no way to %s", unreachableErrnos},
 }
 
 func isAny(err error, errnos []error) bool {
@@ -84,7 +84,7 @@ func isTLS(err error) bool {
 	var header tls.RecordHeaderError
 	var alert tls.AlertError
 	var op *net.OpError
-	if errors.As(err, &verify) || errors.As(err, &header) || errors.As(err, &alert) {
+	if errors.As(err, &verify) || errors.As(err, &header) || errors.As(err, &alert) || errors.Is(err, http.ErrSchemeMismatch) {
 		return true
 	}
 	// An alert that the other side sent comes as an OpError of this name.

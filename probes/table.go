@@ -7,6 +7,7 @@ func Table() []Kind {
 	return []Kind{
 		httpKind(),
 		tcpKind(),
+		execKind(),
 	}
 }
 
