@@ -2,7 +2,9 @@ package injectors
 
 // Table is every fault of this build, one line each.
 func Table() []Fault {
-	return []Fault{}
+	return []Fault{
+		Of(containerCrashAbout, containerCrash{}),
+	}
 }
 
 // Find gives the fault of a kind.

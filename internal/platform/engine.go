@@ -30,6 +30,7 @@ type Docker struct {
 	processes Processes
 	endpoint  func() (endpoint, error)
 	inspects  *semaphore.Weighted
+	own       func() (containers, error) // those that this process is in
 
 	connecting sync.Mutex
 	client     *client.Client
@@ -52,7 +53,7 @@ func NewDockerAt(host string, processes Processes) *Docker {
 }
 
 func newDocker(processes Processes, find func() (endpoint, error)) *Docker {
-	return &Docker{processes: processes, endpoint: find, inspects: semaphore.NewWeighted(inspectsAtOnce)}
+	return &Docker{processes: processes, endpoint: find, inspects: semaphore.NewWeighted(inspectsAtOnce), own: sync.OnceValues(ownContainer)}
 }
 
 // Close gives back idle connections; the engine can still be asked.
@@ -132,9 +133,9 @@ func (d *Docker) List(ctx context.Context) ([]Container, error) {
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("list the containers of the engine at %s: %w", c.DaemonHost(), engineError(err))
 	}
-	own, err := ownContainer()
+	own, err := d.own()
 	if err != nil {
-		return nil, fmt.Errorf("see whether this process runs in a container: %w", err)
+		return nil, err
 	}
 	listed := make([]Container, 0, len(answers[0]))
 	for _, said := range answers[0] {
@@ -208,7 +209,10 @@ func (d *Docker) inspect(ctx context.Context, id string) (Container, container.P
 	if said.ContainerJSONBase == nil || said.State == nil || said.Config == nil || said.HostConfig == nil {
 		return Container{}, "", fmt.Errorf("inspect container %s: the engine at %s left half of the answer out", short(id), c.DaemonHost())
 	}
-	return inspected(said), said.HostConfig.PidMode, nil
+	own, err := d.own()
+	one := inspected(said)
+	one.Self = own.is(one.ID)
+	return one, said.HostConfig.PidMode, err
 }
 
 func inspected(said container.InspectResponse) Container {

@@ -91,14 +91,14 @@ func ownContainer() (containers, error) {
 	var own containers
 	cgroups, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // there is none outside Linux
-		return nil, err
+		return nil, fmt.Errorf("see whether this process runs in a container: %w", err)
 	}
 	for line := range strings.Lines(string(cgroups)) {
 		own = append(own, idsIn(strings.TrimSpace(line))...)
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, fmt.Errorf("see whether this process runs in a container: %w", err)
 	}
 	return append(own, mountedFrom(mounts)...), nil
 }
