@@ -20,6 +20,7 @@ const published = "v0.9.0"
 // finds this tree as a published module, and no network.
 func installable(t *testing.T) []string {
 	t.Helper()
+	testenv.Require(t, "git")
 	modules, err := moduleProxy()
 	if err != nil {
 		t.Fatal(err)

@@ -51,6 +51,9 @@ func tryRedis() error {
 
 func tryBash() error { return runs("bash", "--version") }
 
+// tryGit wants a clone around the tests: an unpacked source archive is none.
+func tryGit() error { return runs("git", "rev-parse", "--show-toplevel") }
+
 func tryPython() error { return runs("python3", "--version") }
 
 func tryHAProxy() error { return runs("haproxy", "-v") }

@@ -36,6 +36,7 @@ var capabilities = []capability{
 	{"cc", sync.OnceValue(tryCompiler)},
 	{"chromium", sync.OnceValue(tryChromium)},
 	{"docker", sync.OnceValue(tryDocker)},
+	{"git", sync.OnceValue(tryGit)},
 	{"haproxy", sync.OnceValue(tryHAProxy)},
 	{"microvm", sync.OnceValue(tryMicroVM)},
 	{"netns", sync.OnceValue(tryNetns)},
