@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // pair is two scratch namespaces with a veth between them: the target and its
@@ -86,6 +87,7 @@ func (p *pair) listen(t testing.TB) uint16 {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	room(t, conn)
 	go func() {
 		b := make([]byte, 2048)
 		for {
@@ -108,13 +110,34 @@ func (p *pair) dial(t testing.TB, from uint16, to netip.AddrPort) *net.UDPConn {
 		if from != 0 {
 			local = &net.UDPAddr{Port: int(from)}
 		}
-		conn, err = net.DialUDP("udp", local, net.UDPAddrFromAddrPort(to))
+		network := "udp6"
+		if to.Addr().Is4() {
+			network = "udp4"
+		}
+		conn, err = net.DialUDP(network, local, net.UDPAddrFromAddrPort(to))
 		return err
 	}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	room(t, conn)
 	return conn
+}
+
+// room lets a backlog that is let go at once fit into the observer's socket.
+func room(t testing.TB, conn *net.UDPConn) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			if e := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20); e != nil {
+				t.Error(e)
+			}
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // trip is the observer outside: the time of one packet there and back.
