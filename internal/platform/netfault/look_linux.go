@@ -9,7 +9,7 @@ import (
 	"github.com/google/nftables/xt"
 )
 
-// Look reads a table of ours back, with a socket of its own.
+// Look reads our tables of one name back, with a socket of its own.
 func (ns *Namespace) Look(name string) (Look, error) {
 	conn, err := nftables.New(nftables.WithNetNSFd(int(ns.file.Fd())))
 	if err != nil {
@@ -43,14 +43,17 @@ type looker struct {
 }
 
 func (l *looker) read(name string) error {
-	tables, err := l.conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	tables, err := l.conn.ListTables()
 	if err != nil {
 		return err
 	}
 	for _, table := range tables {
-		if table.Name == name {
-			l.Present = true
-			return l.readTable(table)
+		if table.Name != name {
+			continue
+		}
+		l.Present = true
+		if err := l.readTable(table); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -105,21 +108,26 @@ func (l *looker) readArmed(table *nftables.Table) error {
 
 func (l *looker) readRule(rule *nftables.Rule) {
 	var matched uint64
+	counted := false
 	for _, e := range rule.Exprs {
 		switch e := e.(type) {
 		case *expr.Counter:
-			matched = e.Packets
+			matched, counted = e.Packets, true
 		case *expr.Queue:
-			l.hold(e.Num, matched)
+			l.hold(e.Num, matched, counted)
 		case *expr.Target:
 			if info, ok := e.Info.(*xt.Unknown); ok && e.Name == "NFQUEUE" && len(*info) >= 2 {
-				l.hold(binary.NativeEndian.Uint16(*info), matched)
+				l.hold(binary.NativeEndian.Uint16(*info), matched, counted)
 			}
 		}
 	}
 }
 
-func (l *looker) hold(queue uint16, matched uint64) {
+// hold notes a queue; one without a counter only loses what was copied.
+func (l *looker) hold(queue uint16, matched uint64, counted bool) {
+	if !counted {
+		return
+	}
 	l.Holds++
 	l.Matched += matched
 	l.queues = append(l.queues, queue)

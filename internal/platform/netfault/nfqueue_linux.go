@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,6 +24,7 @@ type Hold struct {
 	rules  *ruleset
 	queues []*queue
 	pacers []*pacer
+	sink   *queue
 	stamps func() error // closes the socket that has packets stamped
 	left   func() time.Duration
 
@@ -33,18 +38,14 @@ type Hold struct {
 	dropped uint64 // as last read
 }
 
-// Hold puts the delay on. name is the name of the table: it must be new. left
+// Hold puts the delay on. name is the name of the tables: it must be new. left
 // says how long the fault may still be on; from zero on the kernel lets it go
 // by itself. The namespace stays the caller's and must outlive the Hold.
 func (ns *Namespace) Hold(name string, d Delay, left func() time.Duration) (*Hold, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
 	}
-	rules, err := newRuleset(ns, name)
-	if err != nil {
-		return nil, err
-	}
-	h := &Hold{ns: ns, table: name, rules: rules, left: left}
+	h := &Hold{ns: ns, table: name, left: left}
 	if err := h.start(d); err != nil {
 		return nil, errors.Join(fmt.Errorf("delay packets in %s: %w", ns.path, err), h.Close())
 	}
@@ -56,6 +57,7 @@ func (h *Hold) start(d Delay) error {
 	if h.stamps, err = stampPackets(); err != nil {
 		return err
 	}
+	wakeWithoutWaiting()
 	var sides []side
 	for _, way := range []Direction{Ingress, Egress} {
 		if !d.Direction.Covers(way) {
@@ -65,9 +67,15 @@ func (h *Hold) start(d Delay) error {
 		if err != nil {
 			return err
 		}
-		sides = append(sides, sideOf(way, number))
+		sides = append(sides, sideOf(way, number, 0))
 	}
-	if err := h.buildEither(d, sides); err != nil {
+	if h.sink, err = bindSink(h.ns); err != nil {
+		return err
+	}
+	for i := range sides {
+		sides[i].sink = h.sink.number
+	}
+	if err := h.addRules(d, sides); err != nil {
 		return err
 	}
 	if err := h.rules.arm(min(armedFor, h.left())); err != nil {
@@ -77,6 +85,70 @@ func (h *Hold) start(d Delay) error {
 	h.stopArming = cancel
 	h.arming.Go(func() { h.keepArmed(ctx) })
 	return nil
+}
+
+// wakeWithoutWaiting gives the scheduler of goroutines room, so that a pacer
+// that wakes up finds a processor's token even while the system keeps the
+// threads that hold the others from running.
+func wakeWithoutWaiting() {
+	const spare = 4
+	if enough := runtime.NumCPU() + spare; runtime.GOMAXPROCS(0) < enough {
+		runtime.GOMAXPROCS(enough)
+	}
+}
+
+// addRules uses the best means that the kernel has: nft_queue or the xtables
+// target, with copies on egress or without. What was tried in vain goes with its
+// socket.
+func (h *Hold) addRules(d Delay, sides []side) error {
+	others, err := h.ns.othersFilter()
+	if err != nil {
+		return err
+	}
+	var tried []error
+	for _, with := range []buildWith{
+		{native: true, copies: true, tracked: others}, {copies: true, tracked: others}, {native: true}, {},
+	} {
+		rules, err := newRuleset(h.ns, h.table, with)
+		if err != nil {
+			return err
+		}
+		err = rules.add(d, sides)
+		if err == nil {
+			h.rules = rules
+			return nil
+		}
+		tried = append(tried, errors.Join(err, rules.close()))
+		if !errors.Is(err, ErrUnsupported) {
+			break
+		}
+	}
+	return errors.Join(tried...)
+}
+
+// othersFilter says whether somebody else has packet filter rules inside, which
+// may track connections.
+func (ns *Namespace) othersFilter() (bool, error) {
+	conn, err := nftables.New(nftables.WithNetNSFd(int(ns.file.Fd())))
+	if err != nil {
+		return false, fmt.Errorf("open nftables in %s: %w", ns.path, nftError(err))
+	}
+	tables, err := conn.ListTables()
+	if err != nil {
+		return false, fmt.Errorf("list the tables in %s: %w", ns.path, nftError(err))
+	}
+	legacy := false
+	err = ns.Do(func() error {
+		for _, file := range []string{"ip_tables_names", "ip6_tables_names"} {
+			names, err := os.ReadFile("/proc/thread-self/net/" + file)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("list the iptables in %s: %w", ns.path, err)
+			}
+			legacy = legacy || len(names) > 0
+		}
+		return nil
+	})
+	return legacy || len(tables) > 0, err
 }
 
 // listen binds a queue and answers it, before any rule sends packets there.
@@ -97,21 +169,6 @@ func (h *Hold) listen(d Delay) (uint16, error) {
 	}
 	h.pacers = append(h.pacers, p)
 	return q.number, nil
-}
-
-// buildEither uses nft_queue, or the xtables target where the kernel lacks it.
-// A transaction that failed has left nothing behind.
-func (h *Hold) buildEither(d Delay, sides []side) error {
-	h.rules.native = true
-	err := h.rules.build(d, sides)
-	if !errors.Is(err, ErrUnsupported) {
-		return err
-	}
-	h.rules.native, h.rules.base = false, nil
-	if again := h.rules.build(d, sides); again != nil {
-		return fmt.Errorf("neither nft_queue (%w) nor the xtables NFQUEUE target: %w", err, again)
-	}
-	return nil
 }
 
 // keepArmed tells the kernel every second that we are alive. It does so only
@@ -168,7 +225,10 @@ func (h *Hold) close() error {
 		h.stopArming()
 		h.arming.Wait()
 	}
-	err := h.drain()
+	var err error
+	if h.rules != nil {
+		err = h.drain()
+	}
 	for _, p := range h.pacers {
 		err = errors.Join(err, p.stop())
 	}
@@ -178,7 +238,12 @@ func (h *Hold) close() error {
 	if h.stamps != nil {
 		err = errors.Join(err, h.stamps())
 	}
-	err = errors.Join(err, h.rules.close())
+	if h.sink != nil {
+		err = errors.Join(err, h.sink.close())
+	}
+	if h.rules != nil {
+		err = errors.Join(err, h.rules.close())
+	}
 	left, look := h.ns.Look(h.table)
 	switch {
 	case look != nil:

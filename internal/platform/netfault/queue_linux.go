@@ -58,6 +58,20 @@ func bindQueue(ns *Namespace, length uint32, payload uint32) (*queue, error) {
 	return q, nil
 }
 
+// bindSink takes a number for packets to be lost in: a queue that was not told
+// what to copy takes none, without an error to the sender.
+func bindSink(ns *Namespace) (*queue, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: int(ns.file.Fd())})
+	if err != nil {
+		return nil, fmt.Errorf("open a queue in %s: %w", ns.path, nftError(err))
+	}
+	q := &queue{conn: conn}
+	if err := q.bind(); err != nil {
+		return nil, errors.Join(fmt.Errorf("bind a queue in %s: %w", ns.path, err), conn.Close())
+	}
+	return q, nil
+}
+
 func (q *queue) setUp(length, payload uint32) error {
 	raw, err := q.conn.SyscallConn()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ruleset is our own table in the target's namespace:
+// ruleset is our own tables in the target's namespace, all of one name:
 //
 //	table inet NAME (owner: goes with our netlink socket)
 //	├── set armed {ipv4, ipv6; each times out after armedFor unless re-armed}
@@ -24,20 +24,48 @@ import (
 //	├── chain ingress-peers
 //	│   ├── from lo (unless asked for), neighbour discovery, exempt peers → out
 //	│   └── asked peers, or everybody → ingress-hold
-//	├── chain ingress-hold: count, queue with bypass
-//	├── chain egress   hook output, chain forwarded  hook forward
+//	└── chain ingress-hold: count, queue with bypass
+//	table ip NAME, table ip6 NAME (owner), each
+//	├── set armed
+//	├── chain egress  hook output, chain forwarded  hook forward
 //	│   └── family in armed → egress-peers → egress-hold, as above
+//	└── chain egress-hold
+//	    ├── TCP or a small UDP packet that a socket is charged for:
+//	    │   send a copy that no socket is charged for, and lose this one
+//	    └── count, queue with bypass: the copy, and everything else
+//
+// A packet that waits stays charged to its socket, and TCP sends no more while
+// two are: a delay would be a bandwidth limit. Hence the copy, which the kernel
+// makes without copying the data. The packet itself goes to a queue that takes
+// none, for a drop would be an error to the sender. Where the kernel cannot copy
+// packets, the rules for egress stand in the inet table, without the copy.
 //
 // The hooks come before connection tracking, so that two packets of a new
-// connection that wait at the same time do not race for its entry.
+// connection that wait at the same time do not race for its entry. The kernel
+// exempts copies from tracking; where somebody else has rules, ours take that
+// back by choosing the default zone.
 type ruleset struct {
 	conn   *nftables.Conn
-	socket *netlink.Conn // the one that owns the table
-	table  *nftables.Table
-	armed  *nftables.Set
-	base   []*nftables.Chain
+	socket *netlink.Conn // the one that owns the tables
+	name   string
+	build  buildWith
+	tables []*tableRules
 	setID  uint32
-	native bool // the kernel has nft_queue
+}
+
+// buildWith is which of the kernel's means a ruleset uses.
+type buildWith struct {
+	native  bool // nft_queue, else the xtables target
+	copies  bool // nft_dup
+	tracked bool // undo what nft_dup does to connection tracking
+}
+
+// tableRules is one of our tables.
+type tableRules struct {
+	table     *nftables.Table
+	armed     *nftables.Set
+	withPorts *nftables.Set
+	base      []*nftables.Chain
 }
 
 // armedFor is how long the kernel keeps a fault on without hearing from us.
@@ -47,6 +75,7 @@ const armedFor = 3 * time.Second
 type side struct {
 	way        Direction
 	queue      uint16
+	sink       uint16 // a queue that takes nothing
 	hooks      []hookPoint
 	iftype     expr.MetaKey
 	v4, v6     uint32 // offset of the peer's address
@@ -58,7 +87,7 @@ type hookPoint struct {
 	hook  *nftables.ChainHook
 }
 
-func sideOf(way Direction, queue uint16) side {
+func sideOf(way Direction, queue, sink uint16) side {
 	if way == Ingress {
 		return side{
 			way: Ingress, queue: queue, iftype: expr.MetaKeyIIFTYPE, v4: 12, v6: 8, portOffset: 0,
@@ -66,22 +95,19 @@ func sideOf(way Direction, queue uint16) side {
 		}
 	}
 	return side{
-		way: Egress, queue: queue, iftype: expr.MetaKeyOIFTYPE, v4: 16, v6: 24, portOffset: 2,
+		way: Egress, queue: queue, sink: sink, iftype: expr.MetaKeyOIFTYPE, v4: 16, v6: 24, portOffset: 2,
 		hooks: []hookPoint{{"egress", nftables.ChainHookOutput}, {"forwarded", nftables.ChainHookForward}},
 	}
 }
 
-// newRuleset makes the empty table, owned by a socket of its own.
-func newRuleset(ns *Namespace, name string) (*ruleset, error) {
-	r := &ruleset{table: &nftables.Table{Name: name, Family: nftables.TableFamilyINet}}
+// newRuleset opens the socket that will own the tables.
+func newRuleset(ns *Namespace, name string, with buildWith) (*ruleset, error) {
+	r := &ruleset{name: name, build: with}
 	var err error
 	r.conn, err = nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(int(ns.file.Fd())),
 		nftables.WithSockOptions(func(c *netlink.Conn) error { r.socket = c; return nil }))
 	if err != nil {
 		return nil, fmt.Errorf("open nftables in %s: %w", ns.path, nftError(err))
-	}
-	if err := r.createOwned(); err != nil {
-		return nil, errors.Join(fmt.Errorf("make table %s in %s: %w", name, ns.path, nftError(err)), r.conn.CloseLasting())
 	}
 	return r, nil
 }
@@ -101,9 +127,9 @@ const tableOwner = 0x2 // NFT_TABLE_F_OWNER, Linux 5.12
 
 // createOwned sends the one message that the nftables library cannot: a new
 // table with flags. Exclusive: a table of this name that is there is not ours.
-func (r *ruleset) createOwned() error {
+func (r *ruleset) createOwned(table *nftables.Table) error {
 	attributes, err := netlink.MarshalAttributes([]netlink.Attribute{
-		{Type: unix.NFTA_TABLE_NAME, Data: append([]byte(r.table.Name), 0)},
+		{Type: unix.NFTA_TABLE_NAME, Data: append([]byte(table.Name), 0)},
 		{Type: unix.NFTA_TABLE_FLAGS, Data: binaryutil.BigEndian.PutUint32(tableOwner)},
 	})
 	if err != nil {
@@ -115,15 +141,15 @@ func (r *ruleset) createOwned() error {
 			Data:   []byte{0, 0, 0, unix.NFNL_SUBSYS_NFTABLES},
 		}
 	}
-	table := netlink.Message{
+	create := netlink.Message{
 		Header: netlink.Header{
 			Type:  unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWTABLE,
 			Flags: netlink.Request | netlink.Acknowledge | netlink.Create | netlink.Excl,
 		},
-		Data: append([]byte{unix.NFPROTO_INET, 0, 0, 0}, attributes...),
+		Data: append([]byte{byte(table.Family), 0, 0, 0}, attributes...),
 	}
 	if _, err := r.socket.SendMessages([]netlink.Message{
-		batch(unix.NFNL_MSG_BATCH_BEGIN), table, batch(unix.NFNL_MSG_BATCH_END),
+		batch(unix.NFNL_MSG_BATCH_BEGIN), create, batch(unix.NFNL_MSG_BATCH_END),
 	}); err != nil {
 		return err
 	}
@@ -131,27 +157,47 @@ func (r *ruleset) createOwned() error {
 	return err
 }
 
-// build adds sets, chains and rules in one transaction; nothing is hooked in until armed.
-func (r *ruleset) build(d Delay, sides []side) error {
-	r.armed = r.newSet("armed", nftables.TypeNFProto)
-	r.armed.HasTimeout = true
-	if err := r.conn.AddSet(r.armed, nil); err != nil {
-		return err
-	}
-	withPorts := r.newSet("with-ports", nftables.TypeInetProto)
-	if err := r.conn.AddSet(withPorts, keys(unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE,
-		unix.IPPROTO_SCTP, unix.IPPROTO_DCCP)); err != nil {
-		return err
-	}
+// add makes the tables with sets, chains and rules; nothing is held until armed.
+func (r *ruleset) add(d Delay, sides []side) error {
 	for _, s := range sides {
-		if err := r.buildSide(d, s, withPorts); err != nil {
-			return err
+		families := []nftables.TableFamily{nftables.TableFamilyINet}
+		if s.way == Egress && r.build.copies {
+			families = []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6}
+		}
+		for _, family := range families {
+			t, err := r.tableOf(family)
+			if err != nil {
+				return fmt.Errorf("make table %s: %w", r.name, nftError(err))
+			}
+			if err := r.addSide(t, d, s); err != nil {
+				return err
+			}
 		}
 	}
 	if err := r.conn.Flush(); err != nil {
-		return fmt.Errorf("build table %s: %w", r.table.Name, nftError(err))
+		return fmt.Errorf("build table %s: %w", r.name, nftError(err))
 	}
 	return nil
+}
+
+// tableOf gives our table of a family; a new one has its sets.
+func (r *ruleset) tableOf(family nftables.TableFamily) (*tableRules, error) {
+	for _, t := range r.tables {
+		if t.table.Family == family {
+			return t, nil
+		}
+	}
+	t := &tableRules{table: &nftables.Table{Name: r.name, Family: family}}
+	if err := r.createOwned(t.table); err != nil {
+		return nil, err
+	}
+	t.armed = r.newSet(t.table, "armed", nftables.TypeNFProto)
+	t.armed.HasTimeout = true
+	t.withPorts = r.newSet(t.table, "with-ports", nftables.TypeInetProto)
+	r.tables = append(r.tables, t)
+	return t, errors.Join(
+		r.conn.AddSet(t.armed, nil),
+		r.conn.AddSet(t.withPorts, keys(unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.IPPROTO_SCTP, unix.IPPROTO_DCCP)))
 }
 
 func keys(values ...byte) []nftables.SetElement {
@@ -164,45 +210,90 @@ func keys(values ...byte) []nftables.SetElement {
 
 // newSet numbers sets by ourselves: the library's own counter is not safe for
 // use from several goroutines.
-func (r *ruleset) newSet(name string, kind nftables.SetDatatype) *nftables.Set {
+func (r *ruleset) newSet(table *nftables.Table, name string, kind nftables.SetDatatype) *nftables.Set {
 	r.setID++
-	return &nftables.Set{Table: r.table, ID: r.setID, Name: name, KeyType: kind}
+	return &nftables.Set{Table: table, ID: r.setID, Name: name, KeyType: kind}
 }
 
-func (r *ruleset) buildSide(d Delay, s side, withPorts *nftables.Set) error {
-	hold := r.conn.AddChain(&nftables.Chain{Name: string(s.way) + "-hold", Table: r.table})
-	peers := r.conn.AddChain(&nftables.Chain{Name: string(s.way) + "-peers", Table: r.table})
-	r.rule(hold, &expr.Counter{}, r.queueExpr(s.queue))
+func (r *ruleset) addSide(t *tableRules, d Delay, s side) error {
+	hold := r.conn.AddChain(&nftables.Chain{Name: string(s.way) + "-hold", Table: t.table})
+	peers := r.conn.AddChain(&nftables.Chain{Name: string(s.way) + "-peers", Table: t.table})
+	r.addHold(t, hold, s)
 	if !d.Loopback {
 		r.rule(peers, meta(s.iftype), equal(binaryutil.NativeEndian.PutUint16(unix.ARPHRD_LOOPBACK)), verdict(expr.VerdictReturn, ""))
 	}
 	r.rule(peers, neighbourDiscovery()...)
-	if err := r.peerRules(peers, s, "exempt", d.Exempt, verdict(expr.VerdictReturn, ""), withPorts); err != nil {
+	if err := r.peerRules(t, peers, s, "exempt", d.Exempt, verdict(expr.VerdictReturn, "")); err != nil {
 		return err
 	}
 	asked := d.Peers
 	if len(asked) == 0 {
 		asked = []Peer{{}} // any address, any port
 	}
-	if err := r.peerRules(peers, s, "to", asked, verdict(expr.VerdictGoto, hold.Name), withPorts); err != nil {
+	if err := r.peerRules(t, peers, s, "to", asked, verdict(expr.VerdictGoto, hold.Name)); err != nil {
 		return err
 	}
 	accept := nftables.ChainPolicyAccept
 	for _, point := range s.hooks {
 		base := r.conn.AddChain(&nftables.Chain{
-			Name: point.chain, Table: r.table, Type: nftables.ChainTypeFilter,
+			Name: point.chain, Table: t.table, Type: nftables.ChainTypeFilter,
 			Hooknum: point.hook, Priority: nftables.ChainPriorityRaw, Policy: &accept,
 		})
-		r.rule(base, meta(expr.MetaKeyNFPROTO), lookup(r.armed), verdict(expr.VerdictJump, peers.Name))
-		r.base = append(r.base, base)
+		r.rule(base, meta(expr.MetaKeyNFPROTO), lookup(t.armed), verdict(expr.VerdictJump, peers.Name))
+		t.base = append(t.base, base)
 	}
 	return nil
 }
 
+// addHold adds the rules that hold packets back.
+func (r *ruleset) addHold(t *tableRules, hold *nftables.Chain, s side) {
+	if s.way == Egress && r.build.copies {
+		r.rule(hold, append(tcpOfASocket(), r.copyAndLose(t, s)...)...)
+		r.rule(hold, append(smallUDPOfASocket(), r.copyAndLose(t, s)...)...)
+		if r.build.tracked {
+			r.rule(hold, &expr.Immediate{Register: 1, Data: []byte{0, 0}}, &expr.Ct{Key: expr.CtKeyZONE, Register: 1, SourceRegister: true})
+		}
+	}
+	r.rule(hold, &expr.Counter{}, r.queueExpr(s.queue, bypass))
+}
+
+// ofASocket matches packets that a socket is charged for: copies have no owner.
+func ofASocket() []expr.Any {
+	return []expr.Any{meta(expr.MetaKeySKUID), &expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: []byte{0, 0, 0, 0}}}
+}
+
+func tcpOfASocket() []expr.Any {
+	return append(ofASocket(), meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_TCP}))
+}
+
+// smallUDP is what is never fragmented: a copy must not be.
+const smallUDP = 1280
+
+func smallUDPOfASocket() []expr.Any {
+	return append(ofASocket(),
+		meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_UDP}),
+		meta(expr.MetaKeyLEN),
+		// Ordered comparisons are by bytes, lengths are the host's numbers.
+		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: binary.BigEndian.AppendUint32(nil, smallUDP)})
+}
+
+// copyAndLose sends a copy towards the packet's own destination.
+func (r *ruleset) copyAndLose(t *tableRules, s side) []expr.Any {
+	offset, length := s.v4, uint32(4)
+	if t.table.Family == nftables.TableFamilyIPv6 {
+		offset, length = s.v6, 16
+	}
+	return []expr.Any{
+		payload(expr.PayloadBaseNetworkHeader, offset, length), &expr.Dup{RegAddr: 1},
+		r.queueExpr(s.sink, 0),
+	}
+}
+
 // peerRules adds a rule for each port and family.
-func (r *ruleset) peerRules(chain *nftables.Chain, s side, label string, peers []Peer, then expr.Any, withPorts *nftables.Set) error {
+func (r *ruleset) peerRules(t *tableRules, chain *nftables.Chain, s side, label string, peers []Peer, then expr.Any) error {
 	for _, g := range byPort(peers) {
-		port := portMatch(g.port, s.portOffset, withPorts)
+		port := portMatch(g.port, s.portOffset, t.withPorts)
 		if g.anywhere {
 			r.rule(chain, append(port, then)...)
 			continue
@@ -222,7 +313,7 @@ func (r *ruleset) peerRules(chain *nftables.Chain, s side, label string, peers [
 			}
 			match := []expr.Any{meta(expr.MetaKeyNFPROTO), equal([]byte{family.proto})}
 			if family.prefixes[0].Bits() > 0 { // else the whole family
-				set := r.newSet(fmt.Sprintf("%s-v%d", name, family.prefixes[0].Addr().BitLen()/32), family.kind)
+				set := r.newSet(t.table, fmt.Sprintf("%s-v%d", name, family.prefixes[0].Addr().BitLen()/32), family.kind)
 				set.Interval = true
 				if err := r.conn.AddSet(set, intervals(family.prefixes)); err != nil {
 					return err
@@ -299,44 +390,48 @@ func neighbourDiscovery() []expr.Any {
 const bypass = 1 // NFQ_FLAG_BYPASS: without a listener the packet passes
 
 // queueExpr uses nft_queue where the kernel has it, else the xtables target.
-func (r *ruleset) queueExpr(queue uint16) expr.Any {
-	if r.native {
-		return &expr.Queue{Num: queue, Total: 1, Flag: expr.QueueFlagBypass}
+func (r *ruleset) queueExpr(queue, flags uint16) expr.Any {
+	if r.build.native {
+		return &expr.Queue{Num: queue, Total: 1, Flag: expr.QueueFlag(flags)}
 	}
 	info := xt.Unknown(make([]byte, 8)) // struct xt_NFQ_info_v3, padded
 	binary.NativeEndian.PutUint16(info[0:], queue)
 	binary.NativeEndian.PutUint16(info[2:], 1)
-	binary.NativeEndian.PutUint16(info[4:], bypass)
+	binary.NativeEndian.PutUint16(info[4:], flags)
 	return &expr.Target{Name: "NFQUEUE", Rev: 3, Info: &info}
 }
 
 func (r *ruleset) rule(chain *nftables.Chain, exprs ...expr.Any) {
-	r.conn.AddRule(&nftables.Rule{Table: r.table, Chain: chain, Exprs: exprs})
+	r.conn.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: exprs})
 }
 
-// arm puts both families into the set for at most the given time.
+// arm puts both families into the sets for at most the given time.
 func (r *ruleset) arm(length time.Duration) error {
-	if err := r.conn.SetAddElements(r.armed, families(length)); err != nil {
-		return err
+	for _, t := range r.tables {
+		if err := r.conn.SetAddElements(t.armed, families(length)); err != nil {
+			return err
+		}
 	}
 	return r.flush("arm")
 }
 
-// rearm replaces the elements in one transaction: no packet sees the set empty.
+// rearm replaces the elements in one transaction: no packet sees a set empty.
 // When they have timed out already it fails, and the fault stays off.
 func (r *ruleset) rearm(length time.Duration) error {
-	if err := r.conn.SetDeleteElements(r.armed, families(0)); err != nil {
-		return err
-	}
-	if err := r.conn.SetAddElements(r.armed, families(length)); err != nil {
-		return err
+	for _, t := range r.tables {
+		if err := r.conn.SetDeleteElements(t.armed, families(0)); err != nil {
+			return err
+		}
+		if err := r.conn.SetAddElements(t.armed, families(length)); err != nil {
+			return err
+		}
 	}
 	return r.flush("re-arm")
 }
 
 func (r *ruleset) flush(what string) error {
 	if err := r.conn.Flush(); err != nil {
-		return fmt.Errorf("%s table %s: %w", what, r.table.Name, err)
+		return fmt.Errorf("%s table %s: %w", what, r.name, err)
 	}
 	return nil
 }
@@ -352,17 +447,21 @@ func families(length time.Duration) []nftables.SetElement {
 // neutralise lets every new packet pass; the hooks stay, for taking them out
 // would drop what waits.
 func (r *ruleset) neutralise() error {
-	for _, chain := range r.base {
-		r.conn.FlushChain(chain)
+	for _, t := range r.tables {
+		for _, chain := range t.base {
+			r.conn.FlushChain(chain)
+		}
 	}
 	return r.flush("neutralise")
 }
 
-// remove deletes the table; nothing may wait any more.
+// remove deletes the tables; nothing may wait any more.
 func (r *ruleset) remove() error {
-	r.conn.DelTable(r.table)
+	for _, t := range r.tables {
+		r.conn.DelTable(t.table)
+	}
 	return r.flush("remove")
 }
 
-// close lets the socket go, and with it, in the kernel, the table.
+// close lets the socket go, and with it, in the kernel, the tables.
 func (r *ruleset) close() error { return r.conn.CloseLasting() }

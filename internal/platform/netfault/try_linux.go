@@ -84,7 +84,7 @@ func (a *Ability) tryNFQueue(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: a packet took %s where %s were asked for", ErrUnsupported, took, 2*trialDelay)
 	}
 	a.By = "xtables NFQUEUE target"
-	if h.rules.native {
+	if h.rules.build.native {
 		a.By = "nft_queue"
 	}
 	a.Works, a.Peers, a.Ingress, a.RealTime = true, true, true, m.Real
