@@ -51,7 +51,7 @@ func (h Home) checkShared() error {
 		if !errors.Is(err, errNotSticky) || !time.Now().Before(end) {
 			return err
 		}
-		time.Sleep(time.Millisecond) // another process may be between its mkdir and its chmod
+		<-time.After(lockPoll) // another process may be between its mkdir and its chmod
 	}
 }
 
@@ -100,7 +100,7 @@ func openOrCreate(path string, mode fs.FileMode) (*os.File, error) {
 		}
 		made, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL|openNoFollow, mode)
 		if err == nil {
-			return made, errors.Join(made.Chmod(mode)) // the umask may hide it from the others
+			return made, made.Chmod(mode) // the umask may hide it from the others
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, err

@@ -21,6 +21,9 @@ type Lock struct {
 // from being taken: a look holds it for microseconds.
 const probeTime = 50 * time.Millisecond
 
+// lockPoll is how often a lock that is taken is tried again: waiting in the kernel cannot be given a limit.
+const lockPoll = time.Millisecond
+
 // TryLock takes the run's lock or says ErrLocked; it does not wait for a holder.
 func (r Run) TryLock() (*Lock, error) {
 	if err := checkOurs(r.Dir); err != nil {
@@ -70,6 +73,6 @@ func lockWithin(f *os.File, how lockHow, limit time.Duration) error {
 		if !errors.Is(err, ErrLocked) || !time.Now().Before(end) {
 			return err
 		}
-		time.Sleep(time.Millisecond)
+		<-time.After(lockPoll)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -54,8 +55,18 @@ func (r Run) remove() (gone bool, err error) {
 	}
 	away := filepath.Join(r.home.runs(), removing+r.ID)
 	// First out of the host-wide list, while the lock is still held and the record still there.
-	err = errors.Join(r.forgetIfClosed(), os.Rename(r.Dir, away))
-	return err == nil, errors.Join(err, lock.file.Close(), os.RemoveAll(away))
+	if err := r.forgetIfClosed(); err != nil {
+		return false, errors.Join(err, lock.file.Close())
+	}
+	if runtime.GOOS == "windows" { // which moves no directory with an open file in it
+		err = lock.file.Close()
+	} else {
+		defer lock.file.Close()
+	}
+	if err = errors.Join(err, os.Rename(r.Dir, away)); err != nil {
+		return false, err
+	}
+	return true, os.RemoveAll(away)
 }
 
 // clearRemoved finishes what a crash interrupted.
