@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/faultline-sh/faultline/experiments"
+	"github.com/faultline-sh/faultline/internal/platform"
+)
+
+// lines is progress for a log: one line for each thing that happens.
+type lines struct {
+	a    *app
+	plan experiments.Plan
+
+	mu     sync.Mutex
+	names  map[string]string // an injection's ID to its target's name
+	closed bool
+}
+
+// progress shows a run while it goes on.
+func (a *app) progress(plan experiments.Plan, _ platform.Host) *lines {
+	return &lines{a: a, plan: plan, names: map[string]string{}}
+}
+
+// Close ends it; doing it again is fine.
+func (l *lines) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+}
+
+// Sample is shown by the live view only.
+func (l *lines) Sample(experiments.Sample) {}
+
+// Event writes its line.
+func (l *lines) Event(e experiments.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	if e.Injection != nil {
+		l.names[e.Target] = e.Injection.Description.Name
+	}
+	if text := l.text(e); text != "" {
+		l.a.say("%s %s", e.At.Local().Format("15:04:05.000"), l.a.secrets.Redact(text))
+	}
+}
+
+func (l *lines) text(e experiments.Event) string {
+	what := orNothing("", l.names[e.Target])
+	if e.Fault > 0 && e.Fault <= len(l.plan.Faults) {
+		what = l.plan.Faults[e.Fault-1].Kind + orNothing(" on ", what)
+	}
+	failed := orNothing(": ", e.Error)
+	switch e.Type {
+	case experiments.EventRun:
+		return "run " + e.Header.Run
+	case experiments.EventPhase:
+		return "phase " + string(e.Phase)
+	case experiments.EventBaseline:
+		return "baseline " + orNothing("", e.Error) + orNothing(" ", e.Why)
+	case experiments.EventInjected:
+		return "injected " + what + failed
+	case experiments.EventConfirmed, experiments.EventRestarted:
+		if e.Effect == nil {
+			return ""
+		}
+		return fmt.Sprintf("%s: %s%s", what, e.Effect.State, orNothing(": ", e.Effect.Why))
+	case experiments.EventReturned:
+		if e.Return == nil {
+			return ""
+		}
+		return fmt.Sprintf("%s: target is %s%s", what, e.Return.State, orNothing(", by ", e.Return.By))
+	case experiments.EventUndone:
+		return "undone " + what + failed
+	case experiments.EventRefused, experiments.EventEndedEarly, experiments.EventAbort, experiments.EventFailed, experiments.EventNote:
+		return string(e.Type) + " " + what + orNothing(" ", e.Why) + failed
+	}
+	return ""
+}
