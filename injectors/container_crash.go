@@ -60,7 +60,9 @@ func (containerCrash) Aim(ctx context.Context, w World, _ ContainerCrashSpec, o 
 	t := ContainerCrashTarget{containerID: id, Policy: c.RestartPolicy, Restarts: c.RestartCount, Checked: c.Health != "none"}
 	init, err := w.Engine.Init(ctx, c)
 	if err == nil {
-		err = mayKill(ctx, w, init)
+		if err = w.Processes.MaySignal(ctx, init); err != nil {
+			w.Processes.Release(init)
+		}
 		t.Init = &init
 	}
 	switch {
@@ -73,15 +75,6 @@ func (containerCrash) Aim(ctx context.Context, w World, _ ContainerCrashSpec, o 
 		return nil, err
 	}
 	return []ContainerCrashTarget{t}, nil
-}
-
-// mayKill sends no signal: it asks whether one may be sent.
-func mayKill(ctx context.Context, w World, init platform.ProcessID) error {
-	err := w.Processes.Signal(ctx, init, 0)
-	if err != nil {
-		w.Processes.Release(init)
-	}
-	return err
 }
 
 // Describe says what is hit, and how.

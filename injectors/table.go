@@ -4,6 +4,13 @@ package injectors
 func Table() []Fault {
 	return []Fault{
 		Of(containerCrashAbout, containerCrash{}),
+		Of(containerPauseAbout, containerPause{}),
+		Of(containerRemoveAbout, containerRemove{}),
+		Of(containerRestartAbout, containerRestart{}),
+		Of(containerStopAbout, containerStop{}),
+		Of(execAbout, ownCommand{}),
+		Of(processKillAbout, processKill{}),
+		Of(processPauseAbout, processPause{}),
 	}
 }
 
