@@ -1,30 +1,18 @@
 package probes
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/internal/platform"
 )
 
-const (
-	maxOutput = 64 << 10 // kept of each of stdout and stderr
-	// pipesClose is how long a command that has ended may leave its output open:
-	// a child that left the process group can hold it for ever.
-	pipesClose = 500 * time.Millisecond
-)
-
-// Exec asks by running a command of the user's: argv, never a shell line. It
-// runs in a process group of its own, and what it leaves running in that group
-// ends with it, so that a thousand questions leave nothing behind.
+// Exec asks by running a command of the user's: argv, never a shell line. One
+// that takes longer than its timeout is ended with everything in its process group.
 type Exec struct {
 	Command []string             `json:"command"`
 	Timeout experiments.Duration `json:"timeout,omitempty"`
@@ -52,10 +40,10 @@ func execKind() Kind {
 		},
 		Open: openExec,
 		Example: `# Runs a command: its words as a list, no shell. All exec probes together may ask 200 times a second.
-- name: queue is short
-  exec: {command: ["redis-cli", "-h", "127.0.0.1", "LLEN", "jobs"], timeout: 2s}
+- name: database says it is ready
+  exec: {command: ["pg_isready", "-h", "127.0.0.1"], timeout: 2s}
   # What a good answer is: CEL over code, stdout, stderr, latency and error.
-  expect: code == 0 && int(stdout.trim()) < 100
+  expect: code == 0 && stdout.contains("accepting connections")
   every: 1s
   tolerate: {during: 90%, recover: 20s}
 `,
@@ -63,77 +51,39 @@ func execKind() Kind {
 }
 
 type execProbe struct {
-	command []string
-	timeout time.Duration
+	commands platform.Commands
+	command  platform.Command
 }
 
-func openExec(_ *platform.World, raw json.RawMessage) (Probe, error) {
+func openExec(w *platform.World, raw json.RawMessage) (Probe, error) {
 	var s Exec
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return nil, fmt.Errorf("read the settings of an exec probe: %w", err)
 	}
-	if len(s.Command) == 0 {
-		return nil, errors.New("open exec probe: it has no command")
-	}
-	return execProbe{s.Command, orDefault(s.Timeout)}, nil
+	return execProbe{w.Commands, platform.Command{Argv: s.Command, Timeout: orDefault(s.Timeout)}}, nil
 }
 
 // Look runs the command once. A command that does not start is our own
 // inability; one that does not end in time is what a user would have suffered.
 func (p execProbe) Look(ctx context.Context) (experiments.Reading, error) {
-	cmd := exec.Command(p.command[0], p.command[1:]...) //nolint:gosec // the author's own command
-	var stdout, stderr firstBytes
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &stdout, &stderr, pipesClose
-	start := time.Now()
-	timeout := time.NewTimer(p.timeout)
-	defer timeout.Stop()
-	g, err := startGroup(cmd)
+	result, err := p.commands.Run(ctx, p.command)
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("run %s: %w", p.command.Argv[0], context.Cause(ctx))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", p.command[0], err)
+		return nil, err
 	}
-	reading := func(code int, problem string) experiments.Reading {
-		return experiments.Reading{
-			"code": int64(code), "stdout": stdout.text(), "stderr": stderr.text(), "latency": time.Since(start), "error": problem,
-		}
+	reading := experiments.Reading{
+		"code": int64(result.Code), "latency": result.Took, "error": "",
+		"stdout": strings.ToValidUTF8(result.Stdout, "\uFFFD"), "stderr": strings.ToValidUTF8(result.Stderr, "\uFFFD"),
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- g.wait() }()
-	select {
-	case err := <-ended:
-		var exit *exec.ExitError
-		if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
-			return nil, fmt.Errorf("wait for %s: %w", p.command[0], err)
-		}
-		return reading(exitCode(cmd.ProcessState), ""), nil
-	case <-ctx.Done():
-		return nil, errors.Join(fmt.Errorf("wait for %s: %w", p.command[0], context.Cause(ctx)), g.end(ended))
-	case <-timeout.C:
+	switch {
+	case result.TimedOut:
+		reading["error"] = fmt.Sprintf("timeout: %s did not end within %s", p.command.Argv[0], p.command.Timeout)
+	case result.Signal != "":
+		reading["error"] = fmt.Sprintf("killed: %s ended by %s", p.command.Argv[0], result.Signal)
 	}
-	late := reading(-1, fmt.Sprintf("timeout: %s did not end within %s", p.command[0], p.timeout))
-	if err := g.end(ended); err != nil {
-		return nil, fmt.Errorf("end %s, which did not end within %s: %w", p.command[0], p.timeout, err)
-	}
-	return late, nil
+	return reading, nil
 }
 
 func (execProbe) Close() error { return nil }
-
-// firstBytes keeps the beginning of what is written and lets the rest pass, so
-// that a command that talks for ever neither blocks nor fills the memory.
-type firstBytes struct {
-	mu   sync.Mutex
-	kept bytes.Buffer
-}
-
-func (f *firstBytes) Write(b []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.kept.Write(b[:min(len(b), maxOutput-f.kept.Len())])
-	return len(b), nil
-}
-
-func (f *firstBytes) text() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return strings.ToValidUTF8(f.kept.String(), "\uFFFD")
-}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -190,10 +189,6 @@ func orDefault(d experiments.Duration) time.Duration {
 		return DefaultTimeout.Std()
 	}
 	return d.Std()
-}
-
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 // Look asks once. Status stays 0 unless the whole answer came.

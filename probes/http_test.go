@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/faultline-sh/faultline/experiments"
+	"github.com/faultline-sh/faultline/internal/platform"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,6 +36,11 @@ func look(t *testing.T, kind string, settings map[string]any) (experiments.Readi
 
 // open makes a probe of settings as the parser hands them over: defaults filled in.
 func open(t *testing.T, kind string, settings map[string]any) Probe {
+	t.Helper()
+	return openIn(t, &platform.World{Commands: platform.NewCommands()}, kind, settings)
+}
+
+func openIn(t *testing.T, w *platform.World, kind string, settings map[string]any) Probe {
 	t.Helper()
 	k, ok := Find(kind)
 	if !ok {
@@ -55,7 +61,7 @@ func open(t *testing.T, kind string, settings map[string]any) Probe {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := k.Open(nil, canonical)
+	p, err := k.Open(w, canonical)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +271,7 @@ func TestHTTPSettingsAreChecked(t *testing.T) {
 	}
 }
 
-// deaf is an address that nobody listens on.
+// deaf is an address that nobody listens on, nor will: a connection of our own has the port.
 func deaf(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -273,7 +279,12 @@ func deaf(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().String()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().String()
 }
 
 // resetting is an address that answers every connection by a reset.

@@ -8,6 +8,8 @@ func Table() []Kind {
 		httpKind(),
 		tcpKind(),
 		execKind(),
+		processKind(),
+		containerKind(),
 	}
 }
 

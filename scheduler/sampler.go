@@ -45,8 +45,9 @@ func Prepare(w *platform.World, e experiments.Experiment, kinds []probes.Kind) (
 	if err := checkRates(e, kinds); err != nil {
 		return nil, err
 	}
+	known := judges{}
 	for _, p := range e.Probes {
-		one, err := prepare(w, p, kinds)
+		one, err := prepare(w, p, kinds, known)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open probe %q (%s): %w", p.Name, p.Kind, err), CloseAll(prepared))
 		}
@@ -55,7 +56,7 @@ func Prepare(w *platform.World, e experiments.Experiment, kinds []probes.Kind) (
 	return prepared, nil
 }
 
-func prepare(w *platform.World, p experiments.Probe, kinds []probes.Kind) (Prepared, error) {
+func prepare(w *platform.World, p experiments.Probe, kinds []probes.Kind, known judges) (Prepared, error) {
 	kind, ok := kindOf(p.Kind, kinds)
 	if !ok {
 		return Prepared{}, fmt.Errorf("this build knows no probe %q", p.Kind)
@@ -72,7 +73,7 @@ func prepare(w *platform.World, p experiments.Probe, kinds []probes.Kind) (Prepa
 	if settings.Timeout <= 0 {
 		settings.Timeout = probes.DefaultTimeout
 	}
-	judge, err := judgeOf(p, kind)
+	judge, err := known.of(p, kind)
 	if err != nil {
 		return Prepared{}, err
 	}
