@@ -31,13 +31,13 @@ func Baseline(byProbe [][]experiments.Sample, ps []experiments.Probe) (held, unk
 	if broken || unclear {
 		return false, !broken, why
 	}
-	return true, false, []string{fmt.Sprintf("the steady state held: %d probes, %d samples", len(ps), samples)}
+	return true, false, []string{fmt.Sprintf("the steady state held (probes: %d, samples: %d)", len(ps), samples)}
 }
 
 // tally counts samples by outcome.
 type tally struct {
 	good, bad, unknown int
-	lastBad, lastBlind string
+	whyBad, whyUnknown string
 }
 
 func count(samples []experiments.Sample) tally {
@@ -48,10 +48,10 @@ func count(samples []experiments.Sample) tally {
 			t.good++
 		case experiments.OutcomeBad:
 			t.bad++
-			t.lastBad = worded(t.lastBad, s.Why)
+			t.whyBad = worded(t.whyBad, s.Why)
 		default:
 			t.unknown++
-			t.lastBlind = worded(t.lastBlind, s.Why)
+			t.whyUnknown = worded(t.whyUnknown, s.Why)
 		}
 	}
 	return t
@@ -91,7 +91,7 @@ func (t tally) baseline(p experiments.Probe) (experiments.Outcome, string) {
 	}
 	outcome := t.within(need)
 	if outcome == experiments.OutcomeBad {
-		return outcome, fmt.Sprintf("probe %q was good %d times of %d before anything was done, and %s is needed: %s", p.Name, t.good, t.all(), need, t.lastBad)
+		return outcome, fmt.Sprintf("probe %q was good %d times of %d before anything was done, and %s is needed: %s", p.Name, t.good, t.all(), need, t.whyBad)
 	}
-	return outcome, fmt.Sprintf("probe %q could not be looked at %d times of %d, and %d good answers do not decide whether %s is kept: %s", p.Name, t.unknown, t.all(), t.good, need, t.lastBlind)
+	return outcome, fmt.Sprintf("probe %q could not be looked at %d times of %d, and %d good answers do not decide whether %s is kept: %s", p.Name, t.unknown, t.all(), t.good, need, t.whyUnknown)
 }
