@@ -22,8 +22,6 @@ import (
 // roleVariable makes this test binary play one other faultline process.
 const roleVariable = "FAULTLINE_JOURNAL_TEST_ROLE"
 
-var roles = map[string]func(home Home, args []string) error{}
-
 func TestMain(m *testing.M) {
 	role, ok := os.LookupEnv(roleVariable)
 	if !ok {
@@ -54,7 +52,11 @@ func startOther(t *testing.T, home Home, role string, args ...string) *other {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, args...)
+	return startCommand(t, home, role, exec.Command(exe, args...))
+}
+
+func startCommand(t *testing.T, home Home, role string, cmd *exec.Cmd) *other {
+	t.Helper()
 	cmd.Env = append(os.Environ(), roleVariable+"="+role, EnvHome+"="+home.State, EnvShared+"="+home.Shared)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
