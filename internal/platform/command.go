@@ -104,18 +104,19 @@ func sortedNames(m map[string]string) []string {
 	return names
 }
 
-// bounded keeps the first bytes and goes on reading: a full pipe would hold the command up.
+// bounded keeps the first bytes and goes on reading: a full pipe would hold the
+// command up. The buffer is a field, since an embedded one would lend its
+// ReadFrom, and io.Copy would go round Write.
 type bounded struct {
-	bytes.Buffer
-	more bool
+	first bytes.Buffer
+	more  bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	room := kept - b.Len()
-	if len(p) > room {
-		b.more = true
-		b.Buffer.Write(p[:room])
-		return len(p), nil
-	}
-	return b.Buffer.Write(p)
+	room := kept - b.first.Len()
+	b.more = b.more || len(p) > room
+	b.first.Write(p[:min(len(p), room)])
+	return len(p), nil
 }
+
+func (b *bounded) String() string { return b.first.String() }
