@@ -14,8 +14,6 @@ var longFunctions = map[string]string{}
 
 // sleepers may call time.Sleep outside tests, each for its reason.
 var sleepers = map[string]string{
-	"internal/journal/common.go":                  "another process may stand between its mkdir and its chmod; nothing tells when it is through",
-	"internal/journal/lock.go":                    "a file lock with a limit: flock can wait for ever or not at all",
 	"internal/platform/netfault/netem_linux.go":   "the kernel's queue says how much waits in it, and not when it is empty",
 	"internal/platform/netfault/nfqueue_linux.go": "the kernel's queue says how much waits in it, and not when it is empty",
 }

@@ -22,8 +22,8 @@ var mayImport = map[string][]string{
 	"internal/house":    {},
 }
 
-// knowsAll are the folders that put the house together.
-var knowsAll = []string{"cmd", "internal/bench", "internal/screenshots"}
+// knowsAll are the folders that put the house together, and the tests of the whole.
+var knowsAll = []string{"cmd", "internal/bench", "internal/screenshots", "test"}
 
 // A guest is a module of others that only some folders, or so many files, may import.
 type guest struct {
