@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,7 +109,11 @@ func (t *procTable) CanFreeze(ctx context.Context, id ProcessID) error {
 	if err := unix.PtraceSeize(-1); !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("trace process %d: ptrace is not to be had here: %w: %w", id.PID, ErrUnsupported, err)
 	}
-	return t.with(id, func(int) error {
+	return t.with(id, func(fd int) error {
+		// Who waits for a child of ours would take the news of the trace for its end.
+		if stat, err := liveStat(fd, id.PID); err != nil || stat.ppid == os.Getpid() {
+			return cmp.Or(err, fmt.Errorf("trace process %d: it is a child of this process: %w", id.PID, ErrUnsupported))
+		}
 		mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", id.PID))
 		switch {
 		case err == nil:
@@ -237,16 +242,17 @@ func ended(pid, tid int) bool {
 	return errors.Is(err, ErrGone) || err == nil && (thread.State == "Z" || thread.State == "X")
 }
 
-// collect takes the news of threads that have stopped or ended, and counts those that have not yet.
+// collect takes the news of threads that have stopped or ended, and counts those
+// that have done neither yet. A tracee that was killed must be collected: its own
+// parent hears of its end only after that. Each is asked for by its number: this
+// thread may have children of another's making.
 func (f *frozen) collect(tracees map[int]*tracee) (waiting int) {
 	for tid, tracee := range tracees {
-		if tracee.stopped {
-			continue
-		}
 		var status unix.WaitStatus
 		got, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOHANG, nil)
 		switch {
-		case err != nil && !errors.Is(err, unix.EINTR), got == tid && (status.Exited() || status.Signaled()):
+		case errors.Is(err, unix.EINTR):
+		case err != nil, got == tid && (status.Exited() || status.Signaled()):
 			delete(tracees, tid) // it ended
 		case got == tid && status.Stopped():
 			tracee.stopped = true
@@ -254,21 +260,33 @@ func (f *frozen) collect(tracees map[int]*tracee) (waiting int) {
 			if uint32(status)>>16 == 0 {
 				tracee.signal = int(status.StopSignal())
 			}
-		default:
-			waiting++
 		}
 	}
-	return waiting
+	return moving(tracees)
 }
 
-// keep waits until it is told to let go. A thread that would not stop at first is caught meanwhile.
+func moving(tracees map[int]*tracee) int {
+	n := 0
+	for _, tracee := range tracees {
+		if !tracee.stopped {
+			n++
+		}
+	}
+	return n
+}
+
+// keep waits until it is told to let go. Threads that would not stop at first
+// are caught meanwhile, and those that are killed are collected.
 func (f *frozen) keep(tracees map[int]*tracee) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if fresh, err := f.seizeNew(tracees); err != nil || !fresh && f.collect(tracees) == 0 {
-			<-f.stop // all stand still, or there is no process any more
-			return
+	for moved := true; ; {
+		if moved {
+			fresh, err := f.seizeNew(tracees) // an error: it has ended, or somebody else was faster
+			moved = err == nil && fresh
+		}
+		if f.collect(tracees) > 0 {
+			moved = true
 		}
 		select {
 		case <-f.stop:

@@ -82,6 +82,8 @@ type Processes interface {
 	Pin(ctx context.Context, pid int) (ProcessID, error)
 	// Signal goes through the pidfd of exactly this process; ErrGone when it is no more.
 	Signal(ctx context.Context, id ProcessID, sig syscall.Signal) error
+	// MaySignal says why Signal would be refused, without sending one.
+	MaySignal(ctx context.Context, id ProcessID) error
 	// State is the letter of proc(5) for exactly this process; ErrGone when it is no more (a zombie is gone).
 	State(ctx context.Context, id ProcessID) (string, error)
 	// Release closes what Pin opened; releasing twice is fine.

@@ -144,6 +144,10 @@ func (t sysctlTable) Signal(_ context.Context, id ProcessID, sig syscall.Signal)
 	return fmt.Errorf("send %s to process %d: %w", SignalName(sig), id.PID, err)
 }
 
+func (t sysctlTable) MaySignal(ctx context.Context, id ProcessID) error {
+	return t.Signal(ctx, id, 0) // signal 0 is only the question
+}
+
 func (t sysctlTable) State(_ context.Context, id ProcessID) (string, error) {
 	info, err := t.same(id)
 	if err != nil {

@@ -230,6 +230,10 @@ func (t *procTable) Signal(_ context.Context, id ProcessID, sig syscall.Signal) 
 	})
 }
 
+func (t *procTable) MaySignal(ctx context.Context, id ProcessID) error {
+	return t.Signal(ctx, id, 0) // signal 0 is only the question
+}
+
 func (t *procTable) State(_ context.Context, id ProcessID) (string, error) {
 	var state string
 	err := t.with(id, func(fd int) error {

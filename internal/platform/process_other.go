@@ -21,6 +21,7 @@ func (noProcesses) Pin(context.Context, int) (ProcessID, error)   { return Proce
 func (noProcesses) Signal(context.Context, ProcessID, syscall.Signal) error {
 	return errNoProcesses
 }
+func (noProcesses) MaySignal(context.Context, ProcessID) error           { return errNoProcesses }
 func (noProcesses) State(context.Context, ProcessID) (string, error)     { return "", errNoProcesses }
 func (noProcesses) Release(ProcessID)                                    {}
 func (noProcesses) Threads(context.Context, ProcessID) ([]Thread, error) { return nil, errNoProcesses }

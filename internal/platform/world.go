@@ -9,5 +9,5 @@ func Open() (*World, error) {
 		return nil, fmt.Errorf("look at this host: %w", err)
 	}
 	processes := NewProcesses(host)
-	return &World{Host: host, Processes: processes, Engine: NewDocker(processes)}, nil
+	return &World{Host: host, Processes: processes, Commands: NewCommands(), Engine: NewDocker(processes)}, nil
 }

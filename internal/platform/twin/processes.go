@@ -169,6 +169,19 @@ func (t *Processes) Signal(ctx context.Context, id platform.ProcessID, sig sysca
 	return nil
 }
 
+// MaySignal refuses where Signal would.
+func (t *Processes) MaySignal(ctx context.Context, id platform.ProcessID) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, err := t.find(ctx, id); err != nil {
+		return err
+	}
+	if t.denied[id.PID] {
+		return fmt.Errorf("signal process %d: %w", id.PID, platform.ErrDenied)
+	}
+	return nil
+}
+
 func (p *process) state() string {
 	switch {
 	case p.tracer != 0:
