@@ -1,5 +1,7 @@
 package experiments
 
+import "fmt"
+
 // Catalog is what the parser may meet: the kinds of faults and probes of this
 // build. The tables of the injectors and probes packages make it; the parser
 // itself knows no kind by name.
@@ -48,4 +50,8 @@ type Problem struct {
 	Line    int    `json:"line"`
 	Column  int    `json:"column"`
 	Problem string `json:"problem"`
+}
+
+func (p Problem) String() string {
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Problem)
 }

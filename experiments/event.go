@@ -14,6 +14,10 @@ type Event struct {
 	Boot Boottime  `json:"boot"` // for every length of time
 	Type EventType `json:"type"`
 
+	// BootID is set by whoever writes in another boot than the header's: then
+	// Boot does not compare with the run's own readings, and At must do.
+	BootID string `json:"boot_id,omitempty"`
+
 	Fault     int        `json:"fault,omitempty"`     // 1-based
 	Target    string     `json:"target,omitempty"`    // an Injection's ID
 	Injection *Injection `json:"injection,omitempty"` // of EventAimed

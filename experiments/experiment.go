@@ -21,7 +21,10 @@ type Experiment struct {
 	Probes     []Probe           `json:"probes,omitempty"`
 	Faults     []Fault           `json:"faults,omitempty"`
 	Schedule   *Schedule         `json:"schedule,omitempty"`
-	Source     string            `json:"source,omitempty"` // file:line of the document, for messages
+	Source     string            `json:"source,omitempty" doc:"-"` // file:line of the document, for messages
+
+	// Secrets are the values that references had; they never go into JSON.
+	Secrets Secrets `json:"-"`
 }
 
 // Timeline is how long the phases last. During runs from the first inject to

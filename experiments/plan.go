@@ -103,7 +103,8 @@ type Plan struct {
 	Targets    int            `json:"targets"`  // blast radius: all things hit
 	Duration   Duration       `json:"duration"` // first inject to last undo
 	Notes      []string       `json:"notes,omitempty"`
-	Exempt     []string       `json:"exempt,omitempty"` // control path kept open, shown
+	Exempt     []string       `json:"exempt,omitempty"`  // control path kept open, shown
+	Secrets    []string       `json:"secrets,omitempty"` // of a saved plan: references whose values were taken out
 }
 
 // PlannedFault is one fault's frozen choice.
