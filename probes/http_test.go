@@ -26,7 +26,12 @@ import (
 	"github.com/faultline-sh/faultline/internal/platform"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if command, ok := commands[os.Getenv(commandVariable)]; ok {
+		os.Exit(command())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // look opens a probe of the kind and asks once.
 func look(t *testing.T, kind string, settings map[string]any) (experiments.Reading, error) {

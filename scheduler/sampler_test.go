@@ -13,23 +13,9 @@ import (
 	"time"
 
 	"github.com/faultline-sh/faultline/experiments"
-	"github.com/faultline-sh/faultline/internal/platform"
+	"github.com/faultline-sh/faultline/internal/platform/twin"
 	"github.com/faultline-sh/faultline/probes"
 )
-
-// bubbleHost is a host whose CLOCK_BOOTTIME is the time of a synctest bubble, and may jump ahead.
-type bubbleHost struct {
-	platform.Host
-	zero  time.Time
-	slept atomic.Int64
-}
-
-func newBubbleHost() *bubbleHost { return &bubbleHost{zero: time.Now()} }
-
-func (h *bubbleHost) Boottime() experiments.Boottime {
-	return experiments.Boottime(time.Since(h.zero)) + experiments.Boottime(h.slept.Load())
-}
-func (h *bubbleHost) Now() time.Time { return time.Now() }
 
 // answer is a probe that is one function.
 type answer func(ctx context.Context) (experiments.Reading, error)
@@ -55,11 +41,16 @@ func prepared(every, timeout time.Duration, look answer) Prepared {
 	return Prepared{Name: "p", Probe: look, Judge: byOK, Every: every, Timeout: timeout}
 }
 
-// sampled runs a sampler for a time inside a bubble and gives its samples by probe, each in order of due times.
-func sampled(t *testing.T, host *bubbleHost, length time.Duration, ps ...Prepared) [][]experiments.Sample {
+// sampled runs a sampler for a time inside a bubble and gives its samples by probe,
+// in order of due times, which count from the beginning.
+func sampled(t *testing.T, host *twin.Host, length time.Duration, ps ...Prepared) [][]experiments.Sample {
 	t.Helper()
 	got := make([][]experiments.Sample, len(ps))
-	s := NewSampler(host, ps, func(s experiments.Sample) { got[s.Probe] = append(got[s.Probe], s) })
+	began := host.Boottime()
+	s := NewSampler(host, ps, func(s experiments.Sample) {
+		s.Due -= began
+		got[s.Probe] = append(got[s.Probe], s)
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	s.Run(ctx)
@@ -71,7 +62,7 @@ func sampled(t *testing.T, host *bubbleHost, length time.Duration, ps ...Prepare
 
 func TestSlowAnswersDoNotDelayTheNextQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		got := sampled(t, newBubbleHost(), 950*time.Millisecond, prepared(100*time.Millisecond, time.Second, after(700*time.Millisecond)))[0]
+		got := sampled(t, twin.NewHost(), 950*time.Millisecond, prepared(100*time.Millisecond, time.Second, after(700*time.Millisecond)))[0]
 		if len(got) != 10 {
 			t.Fatalf("%d samples of 10 that were due: %v", len(got), got)
 		}
@@ -91,7 +82,7 @@ func TestFirstQuestionsAreSpreadAndEachKeepsItsPeriod(t *testing.T) {
 			ps[i] = prepared(100*time.Millisecond, time.Second, after(0))
 		}
 		perMilli := map[experiments.Boottime]int{}
-		for _, samples := range sampled(t, newBubbleHost(), 299950*time.Microsecond, ps...) {
+		for _, samples := range sampled(t, twin.NewHost(), 299950*time.Microsecond, ps...) {
 			if len(samples) != 3 {
 				t.Fatalf("%d samples of 3 that were due: %v", len(samples), samples)
 			}
@@ -113,7 +104,7 @@ func TestFirstQuestionsAreSpreadAndEachKeepsItsPeriod(t *testing.T) {
 func TestAProbeAskedEveryMinuteIsFirstAskedWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		minute := prepared(time.Minute, time.Second, after(0))
-		for i, samples := range sampled(t, newBubbleHost(), 2*time.Second, minute, minute, minute) {
+		for i, samples := range sampled(t, twin.NewHost(), 2*time.Second, minute, minute, minute) {
 			if len(samples) != 1 || samples[0].Due > experiments.Boottime(time.Second) {
 				t.Errorf("probe %d: %v", i, samples)
 			}
@@ -123,7 +114,7 @@ func TestAProbeAskedEveryMinuteIsFirstAskedWithinASecond(t *testing.T) {
 
 func TestEveryDueQuestionBecomesOneSampleAlsoWhenTheRunEndsBeforeItsAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		got := sampled(t, newBubbleHost(), 101*time.Millisecond, prepared(100*time.Millisecond, time.Second, after(900*time.Millisecond)))[0]
+		got := sampled(t, twin.NewHost(), 101*time.Millisecond, prepared(100*time.Millisecond, time.Second, after(900*time.Millisecond)))[0]
 		if len(got) != 2 || got[1].Outcome != experiments.OutcomeGood || got[1].Took != 900*time.Millisecond {
 			t.Errorf("the last answers are missing or cut off: %v", got)
 		}
@@ -134,7 +125,7 @@ func TestWhatCouldNotBeLookedAtIsNeitherGoodNorBad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cannot := prepared(time.Second, time.Second, func(context.Context) (experiments.Reading, error) { return nil, errors.New("too many open files") })
 		bad := prepared(time.Second, time.Second, func(context.Context) (experiments.Reading, error) { return experiments.Reading{}, nil })
-		got := sampled(t, newBubbleHost(), time.Second/2, cannot, bad)
+		got := sampled(t, twin.NewHost(), time.Second/2, cannot, bad)
 		if s := got[0][0]; s.Outcome != experiments.OutcomeUnknown || s.Why != "could not look: too many open files" {
 			t.Errorf("our own inability became %+v", s)
 		}
@@ -153,7 +144,7 @@ func TestAProbeThatNeverReturnsIsRecordedAndDoesNotHoldTheRun(t *testing.T) {
 			return experiments.Reading{"ok": true}, nil
 		})
 		start := time.Now()
-		got := sampled(t, newBubbleHost(), 10*time.Second-1, stuck)[0]
+		got := sampled(t, twin.NewHost(), 10*time.Second-1, stuck)[0]
 		if len(got) != 100 {
 			t.Fatalf("%d samples of 100 that were due", len(got))
 		}
@@ -185,7 +176,7 @@ func TestQuestionsBeyondTheBoundAreRecordedAsNotAsked(t *testing.T) {
 			ps[i] = prepared(2*time.Millisecond, time.Second, after(time.Second))
 		}
 		asked, refused := 0, 0
-		for _, samples := range sampled(t, newBubbleHost(), time.Second-1, ps...) {
+		for _, samples := range sampled(t, twin.NewHost(), time.Second-1, ps...) {
 			if len(samples) != 500 {
 				t.Fatalf("%d samples of 500 that were due", len(samples))
 			}
@@ -208,7 +199,7 @@ func TestQuestionsBeyondTheBoundAreRecordedAsNotAsked(t *testing.T) {
 
 func TestH60_AfterASuspendMissedQuestionsAreRecordedAndNotAskedInABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newBubbleHost()
+		host := twin.NewHost()
 		var asked atomic.Int64
 		p := prepared(100*time.Millisecond, time.Second, func(context.Context) (experiments.Reading, error) {
 			asked.Add(1)
@@ -216,7 +207,7 @@ func TestH60_AfterASuspendMissedQuestionsAreRecordedAndNotAskedInABurst(t *testi
 		})
 		go func() {
 			time.Sleep(550 * time.Millisecond)
-			host.slept.Add(int64(8 * time.Hour))
+			host.Suspend(8 * time.Hour)
 		}()
 		got := sampled(t, host, time.Second, p)[0]
 		if due := int(8*time.Hour/(100*time.Millisecond)) + 11; len(got) < due-1 || len(got) > due {
