@@ -85,15 +85,20 @@ func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Eve
 	if err != nil {
 		return healed, err
 	}
-	if err := record.Actionable(); err != nil {
-		return healed, err
+	damaged := record.Actionable()
+	if errors.Is(damaged, journal.ErrSchema) {
+		return healed, damaged
 	}
+	if len(record.Lines) == 0 && damaged == nil {
+		return healed, nil // killed before its first line: nothing was done, and a record begins with its header
+	}
+	// What can be read of a damaged record is healed, and success is never claimed.
 	state := journal.Fold(record.Events)
 	if err := h.ours(state); err != nil {
 		return healed, err
 	}
 	if state.Done() && state.Closed != nil && first.Type == "" {
-		return healed, nil
+		return healed, damaged
 	}
 	writer, writerErr := lock.Writer(h.World.Host)
 	if writerErr == nil {
@@ -116,9 +121,9 @@ func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Eve
 	}
 	note(experiments.Event{Type: experiments.EventClosed, Close: &c})
 	if writerErr != nil {
-		return healed, fmt.Errorf("write the journal of run %s: %w", run.ID, writerErr)
+		return healed, errors.Join(damaged, fmt.Errorf("write the journal of run %s: %w", run.ID, writerErr))
 	}
-	return healed, nil
+	return healed, damaged
 }
 
 // ours refuses a record of another machine: its targets are not here. One of
