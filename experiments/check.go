@@ -143,8 +143,7 @@ func (c checker) lengthPlace(path string) *yaml.Node {
 // named: names tell probes and faults apart in a report, for people, who do not see blanks and letter case.
 func (c checker) named(path, thing, name string, i int, seen map[string]int) {
 	if !c.given(path + ".name") {
-		c.problem(c.at(path), "%s has no name: write what it is called in the report, as name: ...", path)
-		return
+		return // it is called by its kind
 	}
 	c.notEmpty(path+".name", name)
 	key := strings.ToLower(strings.Join(strings.Fields(name), " "))

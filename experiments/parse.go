@@ -176,9 +176,31 @@ func (p *parser) document(f File, root *yaml.Node) (Experiment, []Problem) {
 	}
 	d.decode("", root, reflect.ValueOf(&e).Elem())
 	e.Secrets = d.secrets
+	nameUnnamed(&e)
 	c := checker{decoder: d, parser: p, e: &e}
 	c.check()
 	return e, d.problems
+}
+
+// nameUnnamed calls what its author did not name by its kind; the second of a
+// kind gets a number, so that a report can tell them apart.
+func nameUnnamed(e *Experiment) {
+	seen := map[string]int{}
+	name := func(given *string, kind string) {
+		if *given != "" || kind == "" {
+			return
+		}
+		*given = kind
+		if seen[kind]++; seen[kind] > 1 {
+			*given = fmt.Sprintf("%s %d", kind, seen[kind])
+		}
+	}
+	for i := range e.Faults {
+		name(&e.Faults[i].Name, e.Faults[i].Kind)
+	}
+	for i := range e.Probes {
+		name(&e.Probes[i].Name, e.Probes[i].Kind)
+	}
 }
 
 // readable refuses what another version or another kind wrote: the rest of such

@@ -15,6 +15,7 @@ func commands() []func(*app) *cobra.Command {
 		newReport,
 		newList,
 		newPrune,
+		newDoctor,
 		newVersion,
 	}
 }
