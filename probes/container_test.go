@@ -2,6 +2,7 @@ package probes
 
 import (
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -49,6 +50,11 @@ func TestContainerFollowsARealOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := w.Engine.(io.Closer).Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	box := testenv.Container(t, testenv.Health(), testenv.Engine("--network", "none"))
 	p := openIn(t, w, "container", map[string]any{"name": box.Name, "timeout": "10s"})
 	expect := func(state, health string) {
