@@ -68,7 +68,7 @@ func (t *procTable) Pin(_ context.Context, pid int) (ProcessID, error) {
 	if err != nil {
 		return ProcessID{}, err
 	}
-	id, err := t.identify(fd, pid)
+	id, err := t.identify(fd, pid, false)
 	if err != nil {
 		unix.Close(fd)
 		return ProcessID{}, err
@@ -111,8 +111,8 @@ func openPidfd(pid int) (int, error) {
 
 // identify reads who the process behind fd is. What it reads by number belongs
 // to that process if it has not been reaped afterwards: until then nobody else
-// can have its number.
-func (t *procTable) identify(fd, pid int) (ProcessID, error) {
+// can have its number. plain leaves the pidfd's inode out, as where it is not unique.
+func (t *procTable) identify(fd, pid int, plain bool) (ProcessID, error) {
 	id := ProcessID{BootID: t.host.BootID(), PID: pid}
 	inode, err := uniqueInode(fd)
 	if err != nil {
@@ -122,8 +122,11 @@ func (t *procTable) identify(fd, pid int) (ProcessID, error) {
 	if err != nil {
 		return ProcessID{}, err
 	}
-	id.PidfdInode, id.Start = inode, stat.start
-	if inode == 0 {
+	id.Start = stat.start
+	if !plain {
+		id.PidfdInode = inode
+	}
+	if id.PidfdInode == 0 {
 		if id.ExeInode, err = exeInode(pid); err != nil {
 			return ProcessID{}, err
 		}
@@ -202,7 +205,7 @@ func (t *procTable) with(id ProcessID, do func(fd int) error) error {
 		return err
 	}
 	defer unix.Close(fd)
-	now, err := t.identify(fd, id.PID)
+	now, err := t.identify(fd, id.PID, id.PidfdInode == 0)
 	if err != nil {
 		return err
 	}
