@@ -15,6 +15,7 @@ type Candidate struct {
 	Group   string `json:"group,omitempty"`   // replica group it belongs to, "" for none
 	Healthy bool   `json:"healthy,omitempty"` // counts as a healthy member of its group
 	Detail  string `json:"detail,omitempty"`  // image, command line: for people
+	Lease   string `json:"lease,omitempty"`   // what a fault on it leases, where that is known this early
 }
 
 // Skipped is something that matched by name or label but is no target, and why.

@@ -131,7 +131,7 @@ func addProcess(ctx context.Context, w World, choice *experiments.Choice, p plat
 	}
 	w.Processes.Release(id)
 	choice.Matched = append(choice.Matched, experiments.Candidate{
-		Kind: "process", ID: id.String(), Name: programName(p), Detail: processDetail(p),
+		Kind: "process", ID: id.String(), Name: programName(p), Detail: processDetail(p), Lease: processLease(id),
 	})
 	return nil
 }

@@ -8,11 +8,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/injectors"
+	"github.com/faultline-sh/faultline/internal/journal"
 	"github.com/faultline-sh/faultline/internal/platform"
 )
 
@@ -24,6 +26,8 @@ type Planner struct {
 	World  *platform.World
 	Faults func(kind string) (injectors.Fault, bool)
 	Exempt []string // the control path: see ControlPath
+	// Held says who has a thing, as another run's lease; nil where nobody asks.
+	Held func() ([]journal.LeaseInfo, error)
 }
 
 // Plan freezes who is hit by what and when. The same world, experiment and seed
@@ -183,12 +187,30 @@ func (p Planner) describe(ctx context.Context, plan *experiments.Plan) error {
 	for i := range plan.Faults {
 		for j, a := range answers[i] {
 			if a.err != nil {
-				why.add(codeOf(a.err), "fault %q (%s) on %s: %v", plan.Faults[i].Name, plan.Faults[i].Kind, plan.Faults[i].Victims[j].Name, a.err)
+				victim := plan.Faults[i].Victims[j]
+				why.add(codeOf(a.err), "fault %q (%s) on %s: %v%s", plan.Faults[i].Name, plan.Faults[i].Kind, victim.Name, a.err, p.busy(victim))
 			}
 			plan.Faults[i].Descriptions = append(plan.Faults[i].Descriptions, a.descriptions...)
 		}
 	}
 	return why.err()
+}
+
+// busy says which run's fault it is that an aim stumbled over.
+func (p Planner) busy(victim experiments.Candidate) string {
+	if p.Held == nil {
+		return ""
+	}
+	leases, err := p.Held()
+	if err != nil {
+		return fmt.Sprintf(" (look who holds it: %v)", err)
+	}
+	for _, l := range leases {
+		if slices.ContainsFunc(l.Things, func(thing string) bool { return thing == victim.Lease || strings.HasSuffix(thing, "/"+victim.ID) }) {
+			return fmt.Sprintf(": busy: run %s (%s) of %s has it until %s", l.Run, l.What, l.User, l.Until.UTC().Format(time.RFC3339))
+		}
+	}
+	return ""
 }
 
 func (p Planner) aim(ctx context.Context, plan experiments.Plan, f experiments.PlannedFault, victim int) ([]experiments.Description, error) {

@@ -74,7 +74,7 @@ func seedOr(cmd *cobra.Command, seed uint64) uint64 {
 func (a *app) plans(ctx context.Context, w *platform.World, home journal.Home, es []experiments.Experiment, seed uint64) ([]experiments.Plan, error) {
 	ctx, cancel := context.WithTimeout(ctx, planLimit)
 	defer cancel()
-	planner := scheduler.Planner{World: w, Faults: injectors.Find, Exempt: a.controlPath(ctx, w)}
+	planner := scheduler.Planner{World: w, Faults: injectors.Find, Exempt: a.controlPath(ctx, w), Held: home.Held}
 	var plans []experiments.Plan
 	var codes []experiments.Exit
 	var errs []error
