@@ -25,7 +25,8 @@ type daemon struct {
 	log    *os.File
 }
 
-// newDaemon starts an engine that shares nothing with the machine's own: it has no network at all.
+// newDaemon starts an engine that shares nothing with the machine's own, and has
+// a network namespace to itself: a dockerd without a bridge deletes docker0.
 func newDaemon(t *testing.T, flags ...string) *daemon {
 	t.Helper()
 	testenv.Require(t, "docker", "root", "pidfd")
@@ -56,6 +57,7 @@ func (d *daemon) start() {
 	d.t.Helper()
 	d.cmd = exec.Command("dockerd", d.flags...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
