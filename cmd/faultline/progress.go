@@ -15,12 +15,13 @@ type lines struct {
 
 	mu     sync.Mutex
 	names  map[string]string // an injection's ID to its target's name
+	once   map[string]bool   // injections that need no undoing
 	closed bool
 }
 
 // progress shows a run while it goes on.
 func (a *app) progress(plan experiments.Plan, _ platform.Host) *lines {
-	return &lines{a: a, plan: plan, names: map[string]string{}}
+	return &lines{a: a, plan: plan, names: map[string]string{}, once: map[string]bool{}}
 }
 
 // Close ends it; doing it again is fine.
@@ -42,6 +43,7 @@ func (l *lines) Event(e experiments.Event) {
 	}
 	if e.Injection != nil {
 		l.names[e.Target] = e.Injection.Description.Name
+		l.once[e.Target] = e.Injection.Description.Keeper == experiments.KeeperNone
 	}
 	if text := l.text(e); text != "" {
 		l.a.say("%s %s", e.At.Local().Format("15:04:05.000"), l.a.secrets.Redact(text))
@@ -74,6 +76,9 @@ func (l *lines) text(e experiments.Event) string {
 		}
 		return fmt.Sprintf("%s: target is %s%s", what, e.Return.State, orNothing(", by ", e.Return.By))
 	case experiments.EventUndone:
+		if l.once[e.Target] && e.Error == "" {
+			return ""
+		}
 		return "undone " + what + failed
 	case experiments.EventRefused, experiments.EventEndedEarly, experiments.EventAbort, experiments.EventFailed, experiments.EventNote:
 		return string(e.Type) + " " + what + orNothing(" ", e.Why) + failed

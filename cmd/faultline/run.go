@@ -150,6 +150,7 @@ func (a *app) runOne(ctx context.Context, w *platform.World, home journal.Home, 
 	if err != nil {
 		return 0, fmt.Errorf("write down the experiment: %w", err)
 	}
+	a.showPlan(plan)
 	show := a.progress(plan, w.Host)
 	defer show.Close()
 	runner := scheduler.Runner{World: w, Faults: injectors.Find, Probes: probes.Table(), Home: home, Exe: selfExe(), Show: show}
@@ -165,6 +166,13 @@ func (a *app) runOne(ctx context.Context, w *platform.World, home journal.Home, 
 		a.say("faultline: %s", note)
 	}
 	return a.conclude(result, f.out)
+}
+
+// showPlan says what is about to happen, where progress is said.
+func (a *app) showPlan(plan experiments.Plan) {
+	var text strings.Builder
+	writePlan(&text, plan)
+	a.say("%s", a.secrets.Redact(text.String()))
 }
 
 // conclude folds the record into a verdict and writes every report.
