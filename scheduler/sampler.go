@@ -17,7 +17,10 @@ import (
 const (
 	// maxInFlight bounds the questions that wait for an answer at one time. A sample that
 	// meets the bound is recorded as unknown, so a bound that is too low never looks like an outage.
-	maxInFlight = 16384
+	maxInFlight = 8192
+	// maxStarting bounds the questions that this machine has not got round to. More of
+	// them would starve all else that runs here, the heartbeat to the holder above all.
+	maxStarting = 1024
 	// spread is the time over which the probes' first questions are laid, so that
 	// a thousand probes with one period do not ask in the same millisecond.
 	spread = time.Second
@@ -136,6 +139,7 @@ type Sampler struct {
 	untold  int                    // asked, and its sample not handed over yet
 	busy    []int                  // looks that have not returned, for each probe
 	looking int                    // and for all of them
+	waiting int                    // of these, looks that have not begun
 	ending  bool
 	drained chan struct{} // closed once ending and nothing is untold
 }
@@ -207,8 +211,12 @@ func (s *Sampler) admit(q *question) string {
 	if s.looking >= maxInFlight {
 		return fmt.Sprintf("%d questions are waiting for an answer; ask fewer, or with a shorter timeout", maxInFlight)
 	}
+	if s.waiting >= maxStarting {
+		return fmt.Sprintf("this machine is too busy: %d questions are due and not yet asked", maxStarting)
+	}
 	s.open[q] = struct{}{}
 	s.untold++
+	s.waiting++
 	s.busy[q.probe]++
 	s.looking++
 	return ""
@@ -220,6 +228,7 @@ func (p Prepared) bound() int { return 8 + 2*int((p.Timeout+p.Every-1)/p.Every) 
 
 func (s *Sampler) look(ctx context.Context, q *question) {
 	p := s.probes[q.probe]
+	s.begun()
 	asked := s.host.Boottime()
 	reading, err := p.Probe.Look(ctx)
 	took := s.host.Boottime().Sub(asked)
@@ -233,8 +242,26 @@ func (s *Sampler) look(ctx context.Context, q *question) {
 	} else {
 		sample.Outcome, sample.Why = p.Judge(reading)
 	}
-	s.tell(sample)
+	s.tell(p.excuse(sample))
 	s.told()
+}
+
+// excuse takes a bad answer back when our own machine had so little time for the
+// question that the delay may have been ours: then nothing is known of the service.
+func (p Prepared) excuse(s experiments.Sample) experiments.Sample {
+	slack := max(p.Timeout/4, 100*time.Millisecond)
+	if s.Outcome != experiments.OutcomeBad || s.Late <= slack && s.Took <= p.Timeout+slack {
+		return s
+	}
+	s.Outcome = experiments.OutcomeUnknown
+	s.Why = "could not look: this machine was starved while it asked; else it would be: " + s.Why
+	return s
+}
+
+func (s *Sampler) begun() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting--
 }
 
 func (s *Sampler) returned(q *question) {

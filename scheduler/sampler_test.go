@@ -135,6 +135,27 @@ func TestWhatCouldNotBeLookedAtIsNeitherGoodNorBad(t *testing.T) {
 	})
 }
 
+func TestH70_ABadAnswerToAStarvedQuestionIsNoAnswer(t *testing.T) {
+	p := Prepared{Timeout: time.Second}
+	for _, row := range []struct {
+		name       string
+		late, took time.Duration
+		was, want  experiments.Outcome
+	}{
+		{"asked and timed out on time", 0, time.Second, experiments.OutcomeBad, experiments.OutcomeBad},
+		{"asked a little late", 200 * time.Millisecond, time.Second, experiments.OutcomeBad, experiments.OutcomeBad},
+		{"asked far too late", 300 * time.Millisecond, 0, experiments.OutcomeBad, experiments.OutcomeUnknown},
+		{"its timeout was noticed far too late", 0, 1300 * time.Millisecond, experiments.OutcomeBad, experiments.OutcomeUnknown},
+		{"a good answer is a good answer", time.Second, time.Second, experiments.OutcomeGood, experiments.OutcomeGood},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := p.excuse(experiments.Sample{Late: row.late, Took: row.took, Outcome: row.was}); got.Outcome != row.want {
+				t.Errorf("judged %s, want %s", got.Outcome, row.want)
+			}
+		})
+	}
+}
+
 func TestAProbeThatNeverReturnsIsRecordedAndDoesNotHoldTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		released := make(chan struct{})
