@@ -215,7 +215,7 @@ func (c checker) tolerate(path string, t Tolerance) {
 	if t.Outage != nil {
 		c.notNegative(path+".outage", *t.Outage)
 	}
-	if t.Recover != nil && c.notNegative(path+".recover", *t.Recover) && *t.Recover > c.e.Timeline.After {
+	if t.Recover != nil && c.notNegative(path+".recover", *t.Recover) && *t.Recover > max(0, c.e.Timeline.After) && !c.wrong("timeline.after") {
 		c.problem(c.at(path+".recover"), "%s.recover is %s, and timeline.after is only %s: nobody would look that long; lengthen after or shorten recover", path, *t.Recover, c.e.Timeline.After)
 	}
 	if t.Abort < 0 {
@@ -236,7 +236,12 @@ func (c checker) expect(path string, p *Probe) {
 	} else if c.wrong(path + ".expect") {
 		return
 	}
-	if err := c.parser.try(kind, p.Expect); err != nil {
+	err := c.parser.try(kind, p.Expect)
+	switch {
+	case err == nil:
+	case c.hides(path + ".expect"):
+		c.problem(c.at(path+".expect"), "%s.expect is no expression once its references are replaced; a reading of %s has %s", path, kind.Kind, readingNames(kind.Reading))
+	default:
 		c.problem(c.at(path+".expect"), "%s.expect: %v; a reading of %s has %s", path, err, kind.Kind, readingNames(kind.Reading))
 	}
 }

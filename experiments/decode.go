@@ -29,6 +29,7 @@ type decoder struct {
 	problems []Problem
 	places   map[string]*yaml.Node // path → where it was written
 	secrets  Secrets
+	seen     Secrets // also those that stand where no text is wanted: no message shows them
 	nodes    int
 	depth    int
 	tooMuch  bool
@@ -40,7 +41,18 @@ func (d *decoder) problem(n *yaml.Node, format string, args ...any) {
 	if n == nil {
 		n = &yaml.Node{Line: 1, Column: 1}
 	}
-	d.problems = append(d.problems, Problem{File: d.file, Line: max(1, n.Line), Column: max(1, n.Column), Problem: fmt.Sprintf(format, args...)})
+	text := d.seen.Redact(fmt.Sprintf(format, args...))
+	d.problems = append(d.problems, Problem{File: d.file, Line: max(1, n.Line), Column: max(1, n.Column), Problem: text})
+}
+
+// hides says whether a secret stands at a path: then others' words about its
+// text, which may show parts of it, are not for a message.
+func (d *decoder) hides(path string) bool {
+	n := d.at(path)
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n.Kind == yaml.ScalarNode && (strings.Contains(n.Value, "${env:") || strings.Contains(n.Value, "${file:"))
 }
 
 // at says where a path was written, or what is next above it.
@@ -208,8 +220,9 @@ func (d *decoder) scalar(path string, place, n *yaml.Node, wanted string) (text,
 	for _, p := range problems {
 		d.problem(place, "%s: %s", path, p)
 	}
-	if wanted == wantText {
-		for _, secret := range s.secrets {
+	for _, secret := range s.secrets {
+		d.seen = d.seen.with(secret)
+		if wanted == wantText {
 			d.secrets = d.secrets.with(secret)
 		}
 	}
@@ -247,7 +260,7 @@ func (d *decoder) duration(path string, place, n *yaml.Node, v reflect.Value) {
 	case tag == "!!int" || tag == "!!float":
 		d.problem(place, "%s is %s without a unit: write %ss for seconds, or use ms, m, h", path, text, text)
 	default:
-		d.problem(place, "%s is %q, which is no length of time: write it with its unit, as 250ms, 10s, 5m or 1h30m", path, shorten(text))
+		d.problem(place, "%s is %q, which is no length of time: write it with its unit, as 250ms, 10s, 5m or 1h30m", path, shorten(n.Value))
 	}
 }
 
@@ -258,7 +271,7 @@ func (d *decoder) share(path string, place, n *yaml.Node, v reflect.Value) {
 	}
 	share, err := ParseShare(text)
 	if err != nil {
-		d.problem(place, "%s is %q: write a percentage from 0%% to 100%%, as 50%%", path, shorten(text))
+		d.problem(place, "%s is %q: write a percentage from 0%% to 100%%, as 50%%", path, shorten(n.Value))
 		return
 	}
 	v.SetFloat(float64(share))
@@ -271,7 +284,7 @@ func (d *decoder) pick(path string, place, n *yaml.Node, v reflect.Value) {
 	}
 	pick, err := ParsePick(text)
 	if err != nil {
-		d.problem(place, "%s is %q: write a count from 1, a percentage above 0%% as 50%%, or all", path, shorten(text))
+		d.problem(place, "%s is %q: write a count from 1, a percentage above 0%% as 50%%, or all", path, shorten(n.Value))
 		return
 	}
 	v.Set(reflect.ValueOf(pick))
@@ -303,7 +316,7 @@ func (d *decoder) integer(path string, place, n *yaml.Node, v reflect.Value) {
 	if v.CanInt() {
 		value, err := strconv.ParseInt(text, 0, 64)
 		if err != nil || v.OverflowInt(value) {
-			d.problem(place, "%s is %s: write a whole number that fits", path, shorten(text))
+			d.problem(place, "%s is %s: write a whole number that fits", path, shorten(n.Value))
 			return
 		}
 		v.SetInt(value)
@@ -311,7 +324,7 @@ func (d *decoder) integer(path string, place, n *yaml.Node, v reflect.Value) {
 	}
 	value, err := strconv.ParseUint(text, 0, 64)
 	if err != nil || v.OverflowUint(value) {
-		d.problem(place, "%s is %s: write a whole number from 0 that fits", path, shorten(text))
+		d.problem(place, "%s is %s: write a whole number from 0 that fits", path, shorten(n.Value))
 		return
 	}
 	v.SetUint(value)

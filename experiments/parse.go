@@ -141,15 +141,18 @@ func malformed(f File, err error) Problem {
 	}
 	lines := bytes.Split(f.Text, []byte("\n"))
 	line = min(max(1, line), len(lines))
-	column := 1 + len(lines[line-1]) - len(bytes.TrimLeft(lines[line-1], " \t"))
-	return Problem{File: f.Name, Line: line, Column: column, Problem: "this is not YAML: " + text + yamlHint(text)}
+	indent := lines[line-1][:len(lines[line-1])-len(bytes.TrimLeft(lines[line-1], " \t"))]
+	column := 1 + len(indent)
+	hint := yamlHint(text)
+	if tab := bytes.IndexByte(indent, '\t'); tab >= 0 {
+		column, hint = 1+tab, ": indent with spaces, not with tabs"
+	}
+	return Problem{File: f.Name, Line: line, Column: column, Problem: "this is not YAML: " + text + hint}
 }
 
+// yamlHint reads the library's text only to help people; nothing depends on it.
 func yamlHint(text string) string {
-	switch {
-	case strings.Contains(text, "cannot start any token") && strings.Contains(text, "\\t"):
-		return ": indent with spaces, not with tabs"
-	case strings.Contains(text, "mapping values are not allowed"):
+	if strings.Contains(text, "mapping values are not allowed") {
 		return ": a text with a colon and a space in it stands in quotes; keys of one map stand in one column"
 	}
 	return ": check quotes, brackets and indentation here and in the line above"
@@ -176,30 +179,47 @@ func (p *parser) document(f File, root *yaml.Node) (Experiment, []Problem) {
 	}
 	d.decode("", root, reflect.ValueOf(&e).Elem())
 	e.Secrets = d.secrets
-	nameUnnamed(&e)
 	c := checker{decoder: d, parser: p, e: &e}
 	c.check()
+	nameUnnamed(&e)
 	return e, d.problems
 }
 
-// nameUnnamed calls what its author did not name by its kind; the second of a
-// kind gets a number, so that a report can tell them apart.
+// nameUnnamed calls what its author did not name by its kind; where that name
+// is taken it gets a number, so that a report can tell them apart.
 func nameUnnamed(e *Experiment) {
-	seen := map[string]int{}
-	name := func(given *string, kind string) {
-		if *given != "" || kind == "" {
-			return
-		}
-		*given = kind
-		if seen[kind]++; seen[kind] > 1 {
-			*given = fmt.Sprintf("%s %d", kind, seen[kind])
-		}
-	}
+	var faults, probes []named
 	for i := range e.Faults {
-		name(&e.Faults[i].Name, e.Faults[i].Kind)
+		faults = append(faults, named{&e.Faults[i].Name, e.Faults[i].Kind})
 	}
 	for i := range e.Probes {
-		name(&e.Probes[i].Name, e.Probes[i].Kind)
+		probes = append(probes, named{&e.Probes[i].Name, e.Probes[i].Kind})
+	}
+	nameEach(faults)
+	nameEach(probes)
+}
+
+type named struct {
+	name *string
+	kind string
+}
+
+func nameEach(things []named) {
+	taken := map[string]bool{"": true}
+	for _, thing := range things {
+		taken[*thing.name] = true
+	}
+	for _, thing := range things {
+		if *thing.name != "" || thing.kind == "" {
+			continue
+		}
+		for n := 1; taken[*thing.name]; n++ {
+			*thing.name = thing.kind
+			if n > 1 {
+				*thing.name = fmt.Sprintf("%s %d", thing.kind, n)
+			}
+		}
+		taken[*thing.name] = true
 	}
 }
 

@@ -22,7 +22,11 @@ func (c checker) schedule(s Schedule) {
 		c.problem(c.at("schedule"), "schedule.cron is missing: write when to run, as \"0 10 * * 1-5\"")
 	case c.wrong("schedule.cron"):
 	default:
-		if problem := checkCron(s.Cron); problem != "" {
+		problem := checkCron(s.Cron)
+		if problem != "" && c.hides("schedule.cron") {
+			problem = "it is no schedule once its references are replaced"
+		}
+		if problem != "" {
 			c.problem(c.at("schedule.cron"), "schedule.cron: %s", problem)
 		}
 	}
