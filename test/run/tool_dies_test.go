@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -254,4 +255,73 @@ faults:
 	}
 	l.want(0, "resume")
 	l.want(3, "run", document) // no probes: inconclusive, but carried out
+}
+
+// orphan kills tool and holder so that neither can heal, and gives the flag that stays.
+func orphan(t *testing.T, l *lab) (flag string) {
+	t.Helper()
+	r, target, flag := bothOn(t, l)
+	holder := r.holder()
+	if err := syscall.Kill(holder, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	r.signal(syscall.SIGKILL)
+	if err := syscall.Kill(holder, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	within(t, time.Second, "the kernel takes back what it keeps", func() bool { return !frozen(target) })
+	return flag
+}
+
+func TestH8_AFaultOfAnotherVersionIsShownAndNotTouched(t *testing.T) {
+	l := newLab(t)
+	flag := orphan(t, l)
+	path := filepath.Join(l.lastRun(), "journal.jsonl")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := strings.ReplaceAll(string(text), `"kind":"exec"`, `"kind":"exec.of.tomorrow"`)
+	if err := os.WriteFile(path, []byte(newer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if o := l.want(6, "undo", "--all"); !exists(flag) || !strings.Contains(o.stdout, "exec.of.tomorrow") {
+		t.Errorf("want it named and not touched: %s", o)
+	}
+	l.want(6, "status")
+}
+
+func TestATornLastLineIsToleratedAndHealed(t *testing.T) {
+	l := newLab(t)
+	flag := orphan(t, l)
+	journal, err := os.OpenFile(filepath.Join(l.lastRun(), "journal.jsonl"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = journal.WriteString(`{"seq":99,"type":"undone","targ`)
+	if err := errors.Join(err, journal.Close()); err != nil {
+		t.Fatal(err)
+	}
+	l.want(0, "undo", "--all")
+	if exists(flag) {
+		t.Error("the flag is still there")
+	}
+	l.want(0, "report", "last", "--format", "md")
+}
+
+func TestARecordOfAnotherMachineIsShownAndNotTouched(t *testing.T) {
+	l := newLab(t)
+	flag := orphan(t, l)
+	path := filepath.Join(l.lastRun(), "journal.jsonl")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := regexp.MustCompile(`"machine":"[^"]*"`).ReplaceAllString(string(text), `"machine":"another"`)
+	if err := os.WriteFile(path, []byte(elsewhere), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if o := l.want(6, "undo", "last"); !exists(flag) || !strings.Contains(o.stdout, "another machine") {
+		t.Errorf("want it refused: %s", o)
+	}
 }
