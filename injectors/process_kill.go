@@ -157,9 +157,12 @@ func (processKill) Undo(context.Context, World, KillTarget) error { return nil }
 
 // Return looks for a younger process of the same program with the same arguments.
 func (processKill) Return(ctx context.Context, w World, t KillTarget) (experiments.Return, error) {
-	if _, err := w.Processes.State(ctx, t.Process); err == nil {
+	switch _, err := w.Processes.State(ctx, t.Process); {
+	case err == nil && t.Signal == "SIGKILL": // it cannot but end
+		return experiments.Return{State: experiments.ReturnDown}, nil
+	case err == nil:
 		return experiments.Return{State: experiments.ReturnUp, By: "it was never gone", As: t.Name}, nil
-	} else if !errors.Is(err, platform.ErrGone) {
+	case !errors.Is(err, platform.ErrGone):
 		return experiments.Return{}, err
 	}
 	all, err := w.Processes.List(ctx, false)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/internal/platform"
+	"github.com/faultline-sh/faultline/internal/platform/selector"
 	"github.com/faultline-sh/faultline/internal/platform/twin"
 	"github.com/faultline-sh/faultline/internal/testenv"
 )
@@ -43,7 +44,7 @@ func (untraceable) CanFreeze(context.Context, platform.ProcessID) error {
 func seenState(t *testing.T, pid int) string {
 	t.Helper()
 	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 		return "gone"
 	}
 	if err != nil {
@@ -135,20 +136,20 @@ func (v victim) kill(t *testing.T) {
 
 func stageKill(t *testing.T) stageSet {
 	s, p := stageProcess(t)
-	s.settings = ProcessKillSettings{Select: ProcessSelect{Exe: p.Exe}, Pick: experiments.Pick{Count: 1}}
+	s.settings = ProcessKillSettings{Select: by(selector.Process{Exe: p.Exe}), Pick: experiments.Pick{Count: 1}}
 	return s
 }
 
 func stagePause(t *testing.T) stageSet {
 	s, p := stageProcess(t)
-	s.settings = ProcessPauseSettings{Select: ProcessSelect{Exe: filepath.Base(p.Exe)}, Pick: experiments.Pick{All: true}}
+	s.settings = ProcessPauseSettings{Select: by(selector.Process{Exe: filepath.Base(p.Exe)}), Pick: experiments.Pick{All: true}}
 	return s
 }
 
 func stagePauseBySignal(t *testing.T) stageSet {
 	s, p := stageProcess(t)
 	s.world.Processes = untraceable{s.world.Processes}
-	s.settings = ProcessPauseSettings{Select: ProcessSelect{PID: p.PID}}
+	s.settings = ProcessPauseSettings{Select: by(selector.Process{PID: p.PID})}
 	return s
 }
 
@@ -168,46 +169,32 @@ func stageExec(t *testing.T) stageSet {
 	}
 }
 
-func TestProcessSelectMatches(t *testing.T) {
-	process := platform.Process{
-		PID: 412, Exe: "/usr/bin/redis-server", Args: []string{"redis-server", "*:6379"}, User: "redis", UID: 101,
-		Cgroup: "/system.slice/redis.service", Unit: "redis.service", Ports: []int{6379},
+// by selects by keys.
+func by(keys selector.Process) ProcessSelect { return ProcessSelect{keys} }
+
+func TestWhatCannotBeReadIsSkippedAndNamed(t *testing.T) {
+	w, processes := twinWorld()
+	processes.Start(platform.Process{Args: []string{"prey"}, Unread: []string{"exe"}})
+	choice, err := by(selector.Process{Exe: "prey"}).Choose(t.Context(), w, experiments.Pick{All: true})
+	if err != nil || len(choice.Matched) != 0 || len(choice.Skipped) != 1 || choice.Skipped[0].Why != "could not read its exe: run as root, or as its user" {
+		t.Errorf("matched %v, skipped %v (%v)", choice.Matched, choice.Skipped, err)
 	}
-	unreadable := process
-	unreadable.Exe, unreadable.Unread = "", []string{"exe"}
+}
+
+func TestTitlesAreShown(t *testing.T) {
 	rows := []struct {
-		sentence string
-		by       ProcessSelect
-		process  platform.Process
-		matches  bool
-		why      string
+		sentence, exe, title, want string
 	}{
-		{"the base name of its executable", ProcessSelect{Exe: "redis-server"}, process, true, ""},
-		{"the path of its executable", ProcessSelect{Exe: "/usr/bin/redis-server"}, process, true, ""},
-		{"a part of a name is no name", ProcessSelect{Exe: "redis"}, process, false, ""},
-		{"its first word may be anybody's invention", ProcessSelect{Exe: "*:6379"}, process, false, ""},
-		{"one element of argv", ProcessSelect{Arg: "*:6379"}, process, true, ""},
-		{"a part of an element is none", ProcessSelect{Arg: "6379"}, process, false, ""},
-		{"an expression on the whole command line", ProcessSelect{Cmdline: `server \*:6379$`}, process, true, ""},
-		{"a port it listens on", ProcessSelect{Port: 6379}, process, true, ""},
-		{"its user by number", ProcessSelect{User: "101"}, process, true, ""},
-		{"its unit without the suffix", ProcessSelect{Unit: "redis"}, process, true, ""},
-		{"a cgroup above its own", ProcessSelect{Cgroup: "/system.slice"}, process, true, ""},
-		{"a cgroup whose name only begins so", ProcessSelect{Cgroup: "/system.slice/redis"}, process, false, ""},
-		{"all keys must hold", ProcessSelect{Exe: "redis-server", Port: 1}, process, false, ""},
-		{"what could not be read does not match and is said", ProcessSelect{Exe: "redis-server"}, unreadable, false, "could not read its exe: run as root, or as its user"},
-		{"what could not be read does not matter when another key rules it out", ProcessSelect{Exe: "redis-server", Port: 1}, unreadable, false, ""},
+		{"the same name once", "/usr/bin/redis-server", "redis-server", "redis-server (pid 7)"},
+		{"by its path too", "/usr/bin/redis-server", "/usr/bin/redis-server", "redis-server (pid 7)"},
+		{"what it calls itself", "/usr/bin/postgres", "postgres: checkpointer", "postgres [postgres: checkpointer] (pid 7)"},
+		{"without what could move a cursor", "/bin/x", "\x1b[2J\ny", "x [[2Jy] (pid 7)"},
+		{"a book is no title", "/bin/x", strings.Repeat("y", 1000), "x (pid 7)"},
 	}
 	for _, row := range rows {
-		t.Run(row.sentence, func(t *testing.T) {
-			m, err := row.by.matcher(twin.NewHost())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if why, matches := m.match(row.process); matches != row.matches || why != row.why {
-				t.Errorf("matches %v (%q), want %v (%q)", matches, why, row.matches, row.why)
-			}
-		})
+		if got := processName(platform.Process{PID: 7, Exe: row.exe, Args: []string{row.title}}); got != row.want {
+			t.Errorf("%s: %q, want %q", row.sentence, got, row.want)
+		}
 	}
 }
 
@@ -219,12 +206,12 @@ func TestProcessSettingsSayWhatIsWrong(t *testing.T) {
 		field    string // "" for none
 	}{
 		{"nothing selected is not everything", ProcessKillSettings{Pick: one}, "select"},
-		{"a selector that can match many needs a pick", ProcessKillSettings{Select: ProcessSelect{Exe: "nginx"}}, "pick"},
-		{"a pid needs none", ProcessKillSettings{Select: ProcessSelect{PID: 12}}, ""},
-		{"a pidfile needs none", ProcessPauseSettings{Select: ProcessSelect{Pidfile: "/run/x.pid"}}, ""},
-		{"a signal that stops is another fault", ProcessKillSettings{Select: ProcessSelect{PID: 12}, Signal: "SIGSTOP"}, "signal"},
-		{"a relative executable", ProcessPauseSettings{Select: ProcessSelect{Exe: "bin/x"}, Pick: one}, "select.exe"},
-		{"an expression that is none", ProcessPauseSettings{Select: ProcessSelect{Cmdline: "("}, Pick: one}, "select.cmdline"},
+		{"a selector that can match many needs a pick", ProcessKillSettings{Select: by(selector.Process{Exe: "nginx"})}, "pick"},
+		{"a pid needs none", ProcessKillSettings{Select: by(selector.Process{PID: 12})}, ""},
+		{"a pidfile needs none", ProcessPauseSettings{Select: by(selector.Process{Pidfile: "/run/x.pid"})}, ""},
+		{"a signal that stops is another fault", ProcessKillSettings{Select: by(selector.Process{PID: 12}), Signal: "SIGSTOP"}, "signal"},
+		{"a relative executable", ProcessPauseSettings{Select: by(selector.Process{Exe: "bin/x"}), Pick: one}, "select.exe"},
+		{"an expression that is none", ProcessPauseSettings{Select: by(selector.Process{Cmdline: "("}), Pick: one}, "select.cmdline"},
 		{"exec without confirm", ExecSettings{Inject: []string{"x"}, Undo: []string{"y"}}, "confirm"},
 		{"exec without undo may be meant", ExecSettings{Inject: []string{"x"}, Confirm: &ExecConfirm{None: true}}, ""},
 		{"exec with nothing to run", ExecSettings{Confirm: &ExecConfirm{None: true}}, "inject"},
@@ -305,7 +292,7 @@ func TestChooseSkipsWhatMustNotBeHit(t *testing.T) {
 	w, processes := twinWorld()
 	engine := processes.Start(platform.Process{Exe: "/usr/bin/dockerd", User: "root"})
 	prey := processes.Start(platform.Process{Exe: "/usr/bin/prey", User: "root", Args: []string{"prey", "--password=hush", "--token", "hush"}})
-	choice, err := ProcessSelect{User: "root"}.Choose(t.Context(), w, experiments.Pick{Count: 1})
+	choice, err := by(selector.Process{User: "root"}).Choose(t.Context(), w, experiments.Pick{Count: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +334,7 @@ func TestStalePidfileNamesNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	choose := func() experiments.Choice {
-		choice, err := ProcessSelect{Pidfile: file}.Choose(t.Context(), w, experiments.Pick{})
+		choice, err := by(selector.Process{Pidfile: file}).Choose(t.Context(), w, experiments.Pick{})
 		if err != nil {
 			t.Fatal(err)
 		}

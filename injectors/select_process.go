@@ -4,64 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
+	"unicode"
 
 	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/internal/platform"
+	"github.com/faultline-sh/faultline/internal/platform/selector"
 )
 
-// ProcessSelect names processes of this host. All keys that are given must hold.
-type ProcessSelect struct {
-	PID     int    `json:"pid,omitempty"`
-	Exe     string `json:"exe,omitempty"`     // exact path of the executable, or its base name
-	Arg     string `json:"arg,omitempty"`     // exactly one element of argv
-	Cmdline string `json:"cmdline,omitempty"` // regular expression on argv, joined by spaces
-	Pidfile string `json:"pidfile,omitempty"` // a file that holds the pid
-	Port    int    `json:"port,omitempty"`    // it listens on (TCP or UDP)
-	User    string `json:"user,omitempty"`    // name or number of whose rights it has
-	Cgroup  string `json:"cgroup,omitempty"`  // path, or one above it
-	Unit    string `json:"unit,omitempty"`    // systemd unit; ".service" may be left out
-}
-
-// Check says what cannot be selected by. Field names begin below the selector itself.
-func (s ProcessSelect) Check() []experiments.FieldProblem {
-	var problems []experiments.FieldProblem
-	problem := func(field, format string, args ...any) {
-		problems = append(problems, experiments.FieldProblem{Field: field, Problem: fmt.Sprintf(format, args...)})
-	}
-	if s == (ProcessSelect{}) {
-		problem("", "selects nothing: give at least one of pid, exe, arg, cmdline, pidfile, port, user, cgroup, unit")
-	}
-	if s.PID < 0 {
-		problem("pid", "%d is no pid: they begin at 1", s.PID)
-	}
-	if s.Port < 0 || s.Port > 65535 {
-		problem("port", "%d is no port: write 1 to 65535", s.Port)
-	}
-	if strings.Contains(s.Exe, "/") && !filepath.IsAbs(s.Exe) {
-		problem("exe", "%q is neither an absolute path nor a base name", s.Exe)
-	}
-	if strings.ContainsAny(s.Exe, " \t") && !strings.Contains(s.Exe, "/") {
-		problem("exe", "%q looks like a command line: write the executable alone, and an argument as arg", s.Exe)
-	}
-	if s.Pidfile != "" && !filepath.IsAbs(s.Pidfile) {
-		problem("pidfile", "%q is not absolute: the fault is carried out by another process, elsewhere", s.Pidfile)
-	}
-	if s.Cgroup != "" && !strings.HasPrefix(s.Cgroup, "/") {
-		problem("cgroup", "%q does not begin with a slash: write it as /proc/PID/cgroup does", s.Cgroup)
-	}
-	if _, err := regexp.Compile(s.Cmdline); err != nil {
-		problem("cmdline", "%v", err)
-	}
-	return problems
-}
+// ProcessSelect names processes of this host; the process probe selects by the same keys.
+type ProcessSelect struct{ selector.Process }
 
 // single says that at most one process can be meant.
 func (s ProcessSelect) single() bool { return s.PID != 0 || s.Pidfile != "" }
@@ -85,12 +39,15 @@ func (s ProcessSelect) Choose(ctx context.Context, w World, pick experiments.Pic
 	if choice.Pick.IsZero() && s.single() {
 		choice.Pick = experiments.Pick{Count: 1}
 	}
-	m, err := s.matcher(w.Host)
+	m, err := s.Matcher(w.Host)
+	if errors.Is(err, selector.ErrPidfile) {
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	if err != nil {
 		return choice, err
 	}
-	if m.nobody != "" {
-		choice.Skipped = append(choice.Skipped, experiments.Skipped{Name: "pidfile " + s.Pidfile, Why: m.nobody})
+	if m.Nobody != "" {
+		choice.Skipped = append(choice.Skipped, experiments.Skipped{Name: "pidfile " + s.Pidfile, Why: m.Nobody})
 		return choice, nil
 	}
 	guard, err := newGuard(ctx, w)
@@ -102,9 +59,12 @@ func (s ProcessSelect) Choose(ctx context.Context, w World, pick experiments.Pic
 		return choice, err
 	}
 	for _, p := range all {
-		why, matches := m.match(p)
-		if matches && why == "" {
+		matches, unread, why := m.Match(p)
+		switch {
+		case matches:
 			why = guard.Why(p)
+		case len(unread) > 0:
+			why = "could not read its " + strings.Join(unread, " and ") + ": run as root, or as its user"
 		}
 		switch {
 		case why != "":
@@ -131,100 +91,9 @@ func addProcess(ctx context.Context, w World, choice *experiments.Choice, p plat
 	}
 	w.Processes.Release(id)
 	choice.Matched = append(choice.Matched, experiments.Candidate{
-		Kind: "process", ID: id.String(), Name: programName(p), Detail: processDetail(p), Lease: processLease(id),
+		Kind: "process", ID: id.String(), Name: titleOf(p), Detail: processDetail(p), Lease: processLease(id),
 	})
 	return nil
-}
-
-// matcher is a selector made ready: what it needs was read once.
-type matcher struct {
-	ProcessSelect
-	cmdline *regexp.Regexp
-	nobody  string // why no process can match
-	written experiments.Boottime
-}
-
-func (s ProcessSelect) matcher(h platform.Host) (*matcher, error) {
-	cmdline, err := regexp.Compile(s.Cmdline)
-	if err != nil {
-		return nil, fmt.Errorf("select processes by cmdline: %w", err)
-	}
-	m := &matcher{ProcessSelect: s, cmdline: cmdline}
-	if s.Pidfile == "" {
-		return m, nil
-	}
-	return m, m.readPidfile(h)
-}
-
-// readPidfile makes the pid in the file one that must match. The file's age goes
-// with it: a process that is younger than the file is not the one that wrote it.
-func (m *matcher) readPidfile(h platform.Host) error {
-	info, err := os.Stat(m.Pidfile)
-	if errors.Is(err, fs.ErrNotExist) {
-		m.nobody = "there is no such file"
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("select the process by its pidfile: %w", err)
-	}
-	content, err := os.ReadFile(m.Pidfile)
-	if err != nil {
-		return fmt.Errorf("select the process by its pidfile: %w", err)
-	}
-	first, _, _ := strings.Cut(strings.TrimSpace(string(content)), "\n") // some write more lines
-	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err != nil || pid < 1 {
-		return fmt.Errorf("select the process by its pidfile %s: it holds no pid but %.40q: %w", m.Pidfile, first, ErrRefused)
-	}
-	if m.PID != 0 && m.PID != pid {
-		m.nobody = fmt.Sprintf("it says %d, and pid says %d", pid, m.PID)
-	}
-	m.PID, m.written = pid, h.Boottime().Add(info.ModTime().Sub(h.Now()))
-	return nil
-}
-
-// slack is how exact start times and file times are, together.
-const slack = 2 * time.Second
-
-// match says whether every key holds. When one that would decide could not be
-// read it does not match, and why is said; but not when another key rules it out.
-func (m *matcher) match(p platform.Process) (why string, matches bool) {
-	keys := []struct {
-		asked bool
-		field string // what it reads
-		holds func() bool
-	}{
-		{m.PID != 0, "", func() bool { return p.PID == m.PID }},
-		{m.Exe != "", "exe", func() bool { return p.Exe == m.Exe || p.Exe != "" && filepath.Base(p.Exe) == m.Exe }},
-		{m.Arg != "", "args", func() bool { return slices.Contains(p.Args, m.Arg) }},
-		{m.Cmdline != "", "args", func() bool { return len(p.Args) > 0 && m.cmdline.MatchString(strings.Join(p.Args, " ")) }},
-		{m.Port != 0, "ports", func() bool { return slices.Contains(p.Ports, m.Port) }},
-		{m.User != "", "user", func() bool { return p.User == m.User || strconv.Itoa(p.UID) == m.User }},
-		{m.Cgroup != "", "cgroup", func() bool { return within(p.Cgroup, m.Cgroup) }},
-		{m.Unit != "", "cgroup", func() bool { return p.Unit != "" && (p.Unit == m.Unit || p.Unit == m.Unit+".service") }},
-	}
-	var unread []string
-	for _, key := range keys {
-		switch {
-		case !key.asked:
-		case slices.Contains(p.Unread, key.field):
-			unread = append(unread, key.field)
-		case !key.holds():
-			return "", false
-		}
-	}
-	if m.Pidfile != "" && p.Born > m.written.Add(slack) {
-		return "it started after the pidfile was written: the file is of an earlier process", false
-	}
-	if len(unread) > 0 {
-		return "could not read its " + strings.Join(slices.Compact(unread), " and ") + ": run as root, or as its user", false
-	}
-	return "", true
-}
-
-func within(path, above string) bool {
-	above = strings.TrimSuffix(above, "/")
-	return path == above || strings.HasPrefix(path, above+"/")
 }
 
 // programName is what runs, for people; it is the same for every process of one program.
@@ -239,7 +108,29 @@ func programName(p platform.Process) string {
 }
 
 // processName is one process, for people.
-func processName(p platform.Process) string { return fmt.Sprintf("%s (pid %d)", programName(p), p.PID) }
+func processName(p platform.Process) string { return fmt.Sprintf("%s (pid %d)", titleOf(p), p.PID) }
+
+// longestTitle is as much of a title as fits into a name.
+const longestTitle = 40
+
+// titleOf adds what a program calls itself, where that is something else: it is
+// only a claim ("postgres: checkpointer"), and nothing is ever selected by it.
+func titleOf(p platform.Process) string {
+	name := programName(p)
+	if len(p.Args) == 0 || p.Exe == "" {
+		return name
+	}
+	title := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.TrimPrefix(p.Args[0], "-")) // a login shell
+	if title == "" || len(title) > longestTitle || filepath.Base(title) == name {
+		return name
+	}
+	return fmt.Sprintf("%s [%s]", name, title)
+}
 
 // longestDetail keeps a plan readable.
 const longestDetail = 120
