@@ -9,6 +9,7 @@ func Table() []Fault {
 		Of(containerRestartAbout, containerRestart{}),
 		Of(containerStopAbout, containerStop{}),
 		Of(execAbout, ownCommand{}),
+		Of(networkLatencyAbout, networkLatency{}),
 		Of(processKillAbout, processKill{}),
 		Of(processPauseAbout, processPause{}),
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -150,42 +151,70 @@ func (ns *Namespace) Do(f func() error) error {
 	return <-done
 }
 
-// IsHost compares the namespace with that of pid 1. When that cannot be read
-// the answer is an error that is ErrUnknown, never "no".
+// IsHost compares the namespace with that of pid 1. When neither its inode nor
+// its sockets can be read the answer is an error that is ErrUnknown, never "no".
 func (ns *Namespace) IsHost() (bool, error) {
-	mine, err := ns.file.Stat()
-	if err != nil {
+	look := ns.looker()
+	yes, err := look.livesHere(1)
+	if err = errors.Join(err, look.close()); err != nil {
 		return false, fmt.Errorf("%w: is it the host's network namespace? %w", ErrUnknown, err)
 	}
-	host, err := os.Stat("/proc/1/ns/net")
-	if err != nil {
-		return false, fmt.Errorf("%w: is it the host's network namespace? %w", ErrUnknown, err)
-	}
-	return os.SameFile(mine, host), nil
+	return yes, nil
 }
 
 // Members lists the processes that live in the namespace. complete is false
 // when some process could not be looked at.
 func (ns *Namespace) Members() (pids []int, complete bool, err error) {
-	mine, err := ns.file.Stat()
-	if err != nil {
-		return nil, false, fmt.Errorf("list the processes in %s: %w", ns.path, err)
-	}
+	look := ns.looker()
 	complete = true
-	err = eachNamespaceFile(func(path string, pid int) {
+	err = eachNamespaceFile(func(_ string, pid int) {
 		if pid == 0 {
 			return
 		}
-		other, err := os.Stat(path)
-		switch {
-		case err == nil && os.SameFile(mine, other):
+		switch here, err := look.livesHere(pid); {
+		case here:
 			pids = append(pids, pid)
-		case err != nil && !errors.Is(classify(err), ErrGone):
+		case err != nil && !errors.Is(err, ErrGone):
 			complete = false
 		}
 	})
 	slices.Sort(pids)
-	return pids, complete, err
+	return pids, complete, errors.Join(err, look.close())
+}
+
+// residents tells of processes whether they live in a namespace.
+type residents struct {
+	ns      *Namespace
+	sockets *sighting // made when first needed
+}
+
+func (ns *Namespace) looker() *residents { return &residents{ns: ns} }
+
+func (r *residents) livesHere(pid int) (bool, error) {
+	mine, err := r.ns.file.Stat()
+	if err != nil {
+		return false, fmt.Errorf("look at %s: %w", r.ns.path, err)
+	}
+	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err == nil {
+		return os.SameFile(mine, theirs), nil
+	}
+	if !errors.Is(err, fs.ErrPermission) {
+		return false, classify(err)
+	}
+	if r.sockets == nil {
+		if r.sockets, err = r.ns.sight(); err != nil {
+			return false, err
+		}
+	}
+	return r.sockets.seenBy(pid)
+}
+
+func (r *residents) close() error {
+	if r.sockets == nil {
+		return nil
+	}
+	return r.sockets.close()
 }
 
 // eachNamespaceFile names every file that stands for a network namespace:
@@ -245,36 +274,54 @@ func (h Hint) paths() []string {
 // search opens one file for each inode: those held open by us cannot be recycled meanwhile.
 func search(id ID) (*Namespace, error) {
 	var found *Namespace
-	var unread []error
-	seen := map[uint64]*Namespace{}
-	err := eachNamespaceFile(func(path string, _ int) {
+	others := map[uint64]*Namespace{}
+	unread := map[string]int{} // path to pid
+	err := eachNamespaceFile(func(path string, pid int) {
 		info, err := os.Stat(path)
-		if found != nil || (err == nil && seen[inode(info)] != nil) {
+		if found != nil || (err == nil && others[inode(info)] != nil) {
 			return
 		}
 		ns, err := OpenPath(path)
 		switch {
 		case errors.Is(err, ErrGone), errors.Is(err, errNotNamespace):
 		case err != nil:
-			unread = append(unread, err)
+			unread[path] = pid
 		case ns.ID().Same(id):
 			found = ns
 		default:
-			seen[ns.ID().Inode] = ns
+			others[ns.ID().Inode] = ns
 		}
 	})
-	for _, ns := range seen {
-		ns.Close()
-	}
-	switch {
-	case found != nil:
+	defer func() {
+		for _, ns := range others {
+			ns.Close()
+		}
+	}()
+	if found != nil {
 		return found, nil
-	case err != nil:
+	}
+	if err == nil {
+		err = allElsewhere(unread, others)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("find %s: %w: %w", id, ErrUnknown, err)
-	case len(unread) > 0:
-		return nil, fmt.Errorf("find %s: %w: %d places could not be looked at, the first: %w", id, ErrUnknown, len(unread), unread[0])
 	}
 	return nil, fmt.Errorf("find %s: %w", id, ErrGone)
+}
+
+// allElsewhere is nil when each process whose namespace could not be opened is
+// seen to live in one of the others.
+func allElsewhere(unread map[string]int, others map[uint64]*Namespace) error {
+	for path, pid := range unread {
+		if pid == 0 || !slices.ContainsFunc(slices.Collect(maps.Values(others)), func(ns *Namespace) bool {
+			look := ns.looker()
+			here, err := look.livesHere(pid)
+			return errors.Join(err, look.close()) == nil && here
+		}) {
+			return fmt.Errorf("%s could not be looked at (run as root)", path)
+		}
+	}
+	return nil
 }
 
 // Interfaces lists the network interfaces inside.

@@ -1,6 +1,9 @@
 package netfault
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Ability is what a trial in a scratch namespace showed of one mechanism.
 type Ability struct {
@@ -28,8 +31,18 @@ func (a Ability) Can(d Delay) (bool, string) {
 	return true, ""
 }
 
-// Abilities tries every mechanism, the best first: nfqueue, for the kernel takes
+// Mechanisms is every mechanism, the best first: nfqueue, for the kernel takes
 // it back when we die.
-func Abilities(ctx context.Context) []Ability {
-	return []Ability{tryNFQueue(ctx), tryNetem(ctx)}
+func Mechanisms() []Mechanism { return []Mechanism{NFQueue, Netem} }
+
+// Try finds out what a mechanism can do here by using it in a scratch namespace.
+func Try(ctx context.Context, m Mechanism) Ability {
+	switch m {
+	case NFQueue:
+		return tryNFQueue(ctx)
+	case Netem:
+		return tryNetem(ctx)
+	}
+	err := fmt.Errorf("%w: there is no mechanism %q", ErrUnsupported, m)
+	return Ability{Mechanism: m, Err: err, Why: err.Error()}
 }
