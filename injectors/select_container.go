@@ -4,56 +4,22 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/internal/platform"
+	"github.com/faultline-sh/faultline/internal/platform/selector"
 )
 
 // ContainerSelect names containers. All keys that are given must hold.
-type ContainerSelect struct {
-	Name    string            `json:"name,omitempty"`    // exact
-	ID      string            `json:"id,omitempty"`      // in full, or an unambiguous beginning of at least 6 digits
-	Labels  map[string]string `json:"labels,omitempty"`  // each exact
-	Image   string            `json:"image,omitempty"`   // as the container was created from it, or without its tag
-	Compose *ComposeSelect    `json:"compose,omitempty"` //
-	Regexp  string            `json:"regexp,omitempty"`  // on the name
-}
+type ContainerSelect selector.Container
 
 // ComposeSelect names containers by what compose made them for.
-type ComposeSelect struct {
-	Project string `json:"project,omitempty"`
-	Service string `json:"service,omitempty"`
-}
-
-// leastID is the shortest beginning of an ID that is taken for one.
-const leastID = 6
+type ComposeSelect = selector.Compose
 
 // Check says what cannot be selected by. Field names begin below the selector itself.
-func (s ContainerSelect) Check() []experiments.FieldProblem {
-	var problems []experiments.FieldProblem
-	problem := func(field, format string, args ...any) {
-		problems = append(problems, experiments.FieldProblem{Field: field, Problem: fmt.Sprintf(format, args...)})
-	}
-	if s.Name == "" && s.ID == "" && len(s.Labels) == 0 && s.Image == "" && s.Compose == nil && s.Regexp == "" {
-		problem("", "selects nothing: give at least one of name, id, labels, image, compose, regexp")
-	}
-	if strings.HasPrefix(s.Name, "/") {
-		problem("name", "%q begins with a slash: write the name as `docker ps` shows it", s.Name)
-	}
-	if s.ID != "" && (len(s.ID) < leastID || strings.Trim(s.ID, "0123456789abcdef") != "") {
-		problem("id", "%q is no container ID: write all of it or at least its first %d hexadecimal digits", s.ID, leastID)
-	}
-	if s.Compose != nil && *s.Compose == (ComposeSelect{}) {
-		problem("compose", "selects nothing: give project, service or both")
-	}
-	if _, err := regexp.Compile(s.Regexp); err != nil {
-		problem("regexp", "%v", err)
-	}
-	return problems
-}
+func (s ContainerSelect) Check() []experiments.FieldProblem { return selector.Container(s).Check() }
 
 // checkContainerFault checks a fault whose settings select containers and pick from them.
 func checkContainerFault(s ContainerSelect, pick experiments.Pick) []experiments.FieldProblem {
@@ -76,16 +42,16 @@ func (s ContainerSelect) Choose(ctx context.Context, w World, pick experiments.P
 	if choice.Pick.IsZero() && s.single() {
 		choice.Pick = experiments.Pick{Count: 1}
 	}
-	named, err := regexp.Compile(s.Regexp)
+	matches, err := selector.Container(s).Matcher()
 	if err != nil {
-		return choice, fmt.Errorf("select containers by regexp: %w", err)
+		return choice, err
 	}
 	all, err := w.Engine.List(ctx)
 	if err != nil {
 		return choice, err
 	}
 	slices.SortFunc(all, func(a, b platform.Container) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
-	matched := slices.DeleteFunc(slices.Clone(all), func(c platform.Container) bool { return !s.matches(c, named) })
+	matched := slices.DeleteFunc(slices.Clone(all), func(c platform.Container) bool { return !matches(c) })
 	if s.ID != "" && len(matched) > 1 {
 		return choice, fmt.Errorf("select the container with id %s: %d containers have an ID that begins so (%s): write more of it: %w",
 			s.ID, len(matched), strings.Join(containerNames(matched), ", "), ErrRefused)
@@ -100,37 +66,6 @@ func (s ContainerSelect) Choose(ctx context.Context, w World, pick experiments.P
 	}
 	choice.Groups = append(choice.Groups, groupsOf(choice.Matched, groups)...)
 	return choice, nil
-}
-
-func (s ContainerSelect) matches(c platform.Container, named *regexp.Regexp) bool {
-	return (s.Name == "" || c.Name == s.Name) &&
-		strings.HasPrefix(c.ID, s.ID) &&
-		hasLabels(c, s.Labels) &&
-		(s.Image == "" || c.Image == s.Image || untagged(c.Image) == s.Image) &&
-		(s.Compose == nil || s.Compose.matches(c)) &&
-		named.MatchString(c.Name)
-}
-
-func (s ComposeSelect) matches(c platform.Container) bool {
-	return c.Project != "" && (s.Project == "" || c.Project == s.Project) && (s.Service == "" || c.Service == s.Service)
-}
-
-func hasLabels(c platform.Container, want map[string]string) bool {
-	for key, value := range want {
-		if got, ok := c.Labels[key]; !ok || got != value {
-			return false
-		}
-	}
-	return true
-}
-
-// untagged is an image's name without digest and tag. A colon before the last slash is a registry's port.
-func untagged(image string) string {
-	name, _, _ := strings.Cut(image, "@")
-	if tag := strings.LastIndexByte(name, ':'); tag > strings.LastIndexByte(name, '/') {
-		name = name[:tag]
-	}
-	return name
 }
 
 // podSandbox is the label on the containers that hold a Kubernetes pod's namespaces.
