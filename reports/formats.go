@@ -2,12 +2,15 @@ package reports
 
 import "io"
 
+// Render writes a summary.
+type Render func(io.Writer, Summary) error
+
 // Format is one way of writing a summary down.
 type Format struct {
 	Name    string // as after --format
 	File    string // in a run's folder; "" where it is only shown
 	Summary string // one line for `report --help`
-	Render  func(io.Writer, Summary) error
+	Render  Render
 }
 
 // Formats is every format of this build, one line each.

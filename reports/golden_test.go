@@ -2,6 +2,7 @@ package reports_test
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -44,7 +45,7 @@ func TestEveryCannedRunRendersAsItsGoldenFiles(t *testing.T) {
 				got := rendered(t, fold(t, r), f.Name)
 				path := filepath.Join("testdata", r.Name+"."+f.Name)
 				if *update {
-					if err := os.WriteFile(path, got, 0o644); err != nil {
+					if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, got, 0o644)); err != nil {
 						t.Fatal(err)
 					}
 				}

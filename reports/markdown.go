@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,9 @@ type markdown struct{ text strings.Builder }
 
 func (m *markdown) line(format string, args ...any) { fmt.Fprintf(&m.text, format+"\n", args...) }
 
+// listItem is what would begin a numbered list.
+var listItem = regexp.MustCompile(`^[0-9]+[.)]`)
+
 // md makes text that cannot become anything but text: no link, image, markup,
 // mention or table cell. Whatever Markdown could act on is written as its number.
 func md(text string, most int) string {
@@ -48,7 +52,7 @@ func md(text string, most int) string {
 			fmt.Fprintf(&b, "&#%d;", r)
 		case r == ':' && strings.HasPrefix(text[i:], ":/"), r == '.' && i >= 3 && strings.EqualFold(text[i-3:i], "www"):
 			fmt.Fprintf(&b, "&#%d;", r)
-		case i == 0 && strings.ContainsRune("-+=#0123456789 >", r):
+		case i == 0 && strings.ContainsRune("-+= ", r), i == 0 && listItem.MatchString(text):
 			fmt.Fprintf(&b, "&#%d;", r)
 		case r == '@' || r == '#':
 			fmt.Fprintf(&b, "&#%d;\u2060", r) // a joiner of no width: no mention, no mail address, no issue
@@ -177,7 +181,7 @@ func (m *markdown) targets(s Summary) {
 		m.line("\n%s more; report.json has them all.", counted(rows-mostRows, "target"))
 	}
 	m.line("")
-	for _, f := range s.Faults {
+	for _, f := range s.Faults[:min(len(s.Faults), mostRows)] {
 		m.faultNotes(f)
 	}
 	m.line("")
@@ -224,8 +228,7 @@ func undoneOffset(s Summary, f Fault, t Target) string {
 }
 
 func (m *markdown) faultNotes(f Fault) {
-	text := fmt.Sprintf("- **%s**: %s", md(f.Name, longestName), md(faultFacts(f), longestLine))
-	m.line("%s", text)
+	m.line("- **%s**: %s", md(f.Name, longestName), md(faultFacts(f), longestLine))
 }
 
 // faultFacts is one line about how a fault was carried out.

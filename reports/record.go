@@ -170,7 +170,7 @@ func phaseBegan(p experiments.Phase) string {
 	case experiments.PhaseDuring:
 		return "during: the faults begin"
 	case experiments.PhaseAfter:
-		return "after: everything has been taken back, recovery is measured"
+		return "after: recovery is watched"
 	}
 	return "phase " + short(string(p), 40)
 }

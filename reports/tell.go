@@ -14,7 +14,7 @@ func tell(s *Summary, r *record) {
 	for n := range s.Probes {
 		s.Probes[n].Story = probeStory(s.Probes[n], r)
 	}
-	for _, f := range r.faults {
+	for _, f := range r.faults[:min(len(r.faults), mostWhys)] {
 		if line := faultStory(f, r); line != "" {
 			s.Story = append(s.Story, line)
 		}
