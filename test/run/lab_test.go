@@ -105,8 +105,15 @@ func (b *buffer) String() string {
 
 func (l *lab) start(args ...string) *running {
 	l.t.Helper()
+	return l.startWith(func(exe string, args []string) []string { return append([]string{exe}, args...) }, args...)
+}
+
+// startWith starts the command wrapped in another one.
+func (l *lab) startWith(wrap func(exe string, args []string) []string, args ...string) *running {
+	l.t.Helper()
+	command := wrap(l.exe, args)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	r := &running{l: l, cmd: exec.CommandContext(ctx, l.exe, args...), ended: make(chan struct{}), began: time.Now()}
+	r := &running{l: l, cmd: exec.CommandContext(ctx, command[0], command[1:]...), ended: make(chan struct{}), began: time.Now()}
 	r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = l.env, &r.stdout, &r.stderr
 	r.cmd.WaitDelay = time.Second // a holder never keeps our pipes: that would be a bug of its own
 	if err := r.cmd.Start(); err != nil {
