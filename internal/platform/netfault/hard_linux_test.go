@@ -233,7 +233,7 @@ func TestHoldIsOverAtItsDeadlineByItself(t *testing.T) {
 		look, err := p.target.Look(h.table)
 		return err == nil && look.Armed == 0
 	})
-	between(t, "it was on for", time.Since(end.Add(-1500*time.Millisecond)), 1400*time.Millisecond, 1800*time.Millisecond)
+	between(t, "it was on for", time.Since(end.Add(-1500*time.Millisecond)), 1500*time.Millisecond, 2800*time.Millisecond)
 	between(t, "after", trip(t, conn), 0, hardSlack)
 }
 

@@ -39,8 +39,8 @@ type Hold struct {
 }
 
 // Hold puts the delay on. name is the name of the tables: it must be new. left
-// says how long the fault may still be on; from zero on the kernel lets it go
-// by itself. The namespace stays the caller's and must outlive the Hold.
+// says how long the fault may still be on; one that is not undone by then the
+// kernel lets go by itself, within overtime. The namespace stays the caller's and must outlive the Hold.
 func (ns *Namespace) Hold(name string, d Delay, left func() time.Duration) (*Hold, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (h *Hold) start(d Delay) error {
 	if err := h.addRules(d, sides); err != nil {
 		return err
 	}
-	if err := h.rules.arm(min(armedFor, h.left())); err != nil {
+	if err := h.rules.arm(h.armFor(h.left())); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -189,12 +189,18 @@ func (h *Hold) keepArmed(ctx context.Context) {
 		if !h.running() {
 			continue
 		}
-		if err := h.rules.rearm(min(armedFor, left)); err != nil {
+		if err := h.rules.rearm(h.armFor(left)); err != nil {
 			h.lapsed.Store(true)
 			return
 		}
 	}
 }
+
+// overtime is how long after its end the kernel lets a fault go by itself, when
+// nobody has undone it at its end.
+const overtime = time.Second
+
+func (h *Hold) armFor(left time.Duration) time.Duration { return min(armedFor, left+overtime) }
 
 func (h *Hold) running() bool {
 	for _, p := range h.pacers {
