@@ -26,29 +26,61 @@ const requestFile = "undo-request"
 // Undo heals a run whoever carries it: a live holder is asked, one that does
 // not answer is ended, and what is left then is healed here. Doing it again is fine.
 func (h Healer) Undo(ctx context.Context, run journal.Run) (Healed, error) {
-	alive, err := run.Locked()
-	if err != nil {
-		return Healed{Run: run.ID}, fmt.Errorf("look whether run %s is alive: %w", run.ID, err)
-	}
 	asked := Healed{Run: run.ID}
-	if alive {
-		if asked, err = h.ask(ctx, run); err != nil {
-			return asked, err
+	for try := 1; ; try++ {
+		alive, err := run.Locked()
+		if err != nil {
+			return asked, fmt.Errorf("look whether run %s is alive: %w", run.ID, err)
+		}
+		if alive {
+			more, err := h.ask(ctx, run)
+			asked.Undone = append(asked.Undone, more.Undone...)
+			if err != nil {
+				return asked, err
+			}
+		}
+		healed, err := h.Heal(ctx, run, experiments.Event{})
+		if errors.Is(err, journal.ErrLocked) && try < lockTries {
+			continue // the holder's parent has begun to heal, or another undo: it is asked as well
+		}
+		healed.Undone = append(asked.Undone, healed.Undone...)
+		return healed, err
+	}
+}
+
+// lockTries is how often an undo that was overtaken by another healer begins again.
+const lockTries = 3
+
+// birth is how long a holder that has just taken its lock has to write its first line.
+const birth = 3 * time.Second
+
+// begun gives what stands in a live run's record, as soon as it has a first
+// line; ok is false when the run ended before.
+func (h Healer) begun(ctx context.Context, run journal.Run) (state journal.State, ok bool, err error) {
+	for limit := h.World.Host.Boottime().Add(birth); ; {
+		record, err := run.Read()
+		if err != nil {
+			return journal.State{}, false, err
+		}
+		if state = journal.Fold(record.Events); state.Header != nil {
+			return state, true, nil
+		}
+		if free(ctx, run, lookOften) {
+			return state, false, nil
+		}
+		if h.World.Host.Boottime() > limit {
+			return state, false, fmt.Errorf("run %s is alive and has no record after %s: see %s", run.ID, birth, run.Path(journal.HolderLog))
 		}
 	}
-	healed, err := h.Heal(ctx, run, experiments.Event{})
-	healed.Undone = append(asked.Undone, healed.Undone...)
-	return healed, err
 }
 
 // ask tells a live holder to heal and end, and ends it when it does not.
 func (h Healer) ask(ctx context.Context, run journal.Run) (Healed, error) {
 	healed := Healed{Run: run.ID}
-	record, err := run.Read()
-	if err != nil {
+	before, ok, err := h.begun(ctx, run)
+	if err != nil || !ok {
 		return healed, err
 	}
-	before := journal.Fold(record.Events)
 	id, err := holderOf(before)
 	if err != nil {
 		return healed, err
@@ -64,7 +96,7 @@ func (h Healer) ask(ctx context.Context, run journal.Run) (Healed, error) {
 			break
 		}
 	}
-	record, err = run.Read()
+	record, err := run.Read()
 	if err != nil {
 		return healed, err
 	}
@@ -105,9 +137,6 @@ func identity(id platform.ProcessID) string {
 
 func holderOf(state journal.State) (platform.ProcessID, error) {
 	var id platform.ProcessID
-	if state.Header == nil {
-		return id, errors.New("the run has only just begun and has no record yet: try again")
-	}
 	if err := json.Unmarshal([]byte(state.Header.HolderID), &id); err != nil {
 		return id, fmt.Errorf("read who holds run %s: %w: end that faultline by hand, then run undo again", state.Header.Run, err)
 	}

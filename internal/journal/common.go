@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -34,14 +35,29 @@ const (
 
 // openShared creates the host-wide place where it is missing, and checks it.
 func (h Home) openShared() error {
-	err := os.Mkdir(h.Shared, 0o700)
-	if err == nil {
-		err = os.Chmod(h.Shared, sharedMode) // not by Mkdir: the umask would take bits away
+	// Sticky from the first moment, as nobody makes his own directory: so that one
+	// whose maker died before it was open to all is known, and opened.
+	err := os.Mkdir(h.Shared, sharedMode)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		err = openToAll(h.Shared)
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err != nil {
 		return fmt.Errorf("open the host-wide place for leases: %w (another place: set %s, the same for all users)", err, EnvShared)
 	}
 	return h.checkShared()
+}
+
+// openToAll takes back what the umask took away when this user made the directory.
+func openToAll(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	owner, known := ownerOf(info)
+	if !known || owner != userID() || !info.IsDir() || info.Mode()&fs.ModeSticky == 0 || info.Mode().Perm() == 0o777 {
+		return nil
+	}
+	return os.Chmod(dir, sharedMode)
 }
 
 // checkShared refuses a host-wide place in which users could remove each other's files.
@@ -66,8 +82,8 @@ func checkSticky(dir string) error {
 	switch {
 	case !info.IsDir():
 		return fmt.Errorf("open the host-wide place for leases: %s: %w: it is no directory: remove it", dir, ErrUnsafe)
-	case !known || owner == userID() && info.Mode().Perm()&0o022 == 0 && os.Geteuid() != 0:
-		return nil // only ours: nobody else can remove anything, and nobody else can see it, which is his choice
+	case !known || owner == userID() && info.Mode().Perm()&0o022 == 0:
+		return nil // only ours: nobody else can remove anything in it
 	case info.Mode()&(fs.ModeSticky|0o777) != sharedMode:
 		return fmt.Errorf("open the host-wide place for leases: %s (mode %s): %w: run chmod 1777 %s", dir, info.Mode(), errNotSticky, dir)
 	}
@@ -95,32 +111,50 @@ func (h Home) exclusively(do func() error) error {
 func openOrCreate(path string, mode fs.FileMode) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDONLY|openNoFollow, 0)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return f, err
+		if errors.Is(err, fs.ErrNotExist) {
+			f, err = os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL|openNoFollow, mode)
 		}
-		made, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL|openNoFollow, mode)
-		if err == nil {
-			return made, made.Chmod(mode) // the umask may hide it from the others
-		}
-		if !errors.Is(err, fs.ErrExist) {
+		switch {
+		case errors.Is(err, fs.ErrExist):
+			continue // another process was faster
+		case err != nil:
 			return nil, err
 		}
+		if err := showToAll(f, mode); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		return f, nil
 	}
+}
+
+// showToAll takes back what the umask took away when this user made the file.
+func showToAll(f *os.File, mode fs.FileMode) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	owner, known := ownerOf(info)
+	if !known || owner != userID() || info.Mode().Perm() == mode {
+		return nil
+	}
+	return f.Chmod(mode)
 }
 
 // ownShared gives this user's own directory in the host-wide place, made where it is missing.
 // The caller holds the mutex.
 func (h Home) ownShared() (string, error) {
 	mine, err := h.ownSharedDirs()
-	if err != nil || len(mine) > 0 {
-		return append(mine, "")[0], err
-	}
-	dir, err := os.MkdirTemp(h.Shared, "u"+userID()+"-")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
 	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(h.Shared, fmt.Sprintf("u%s-%08x", userID(), rand.Uint32()))
+	if len(mine) > 0 {
+		dir = mine[0]
+	} else if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make a directory in the host-wide place for leases: %w", err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // the umask may hide it from the others
+		return "", fmt.Errorf("show a directory in the host-wide place for leases to all users: %w", err)
 	}
 	return dir, nil
 }

@@ -114,6 +114,23 @@ func TestASharedPlaceWhereUsersCanRemoveEachOthersFilesIsRefused(t *testing.T) {
 	}
 }
 
+// A crash between making the host-wide place and opening it to all must not keep everybody out.
+func TestAHalfMadeSharedPlaceIsCompleted(t *testing.T) {
+	home := testHome(t)
+	if err := errors.Join(os.Mkdir(home.Shared, 0o700), os.Chmod(home.Shared, 0o700|os.ModeSticky)); err != nil {
+		t.Fatal(err)
+	}
+	if err := home.CheckLeases([]string{"x"}); err != nil {
+		t.Errorf("looking: %v", err)
+	}
+	if err := home.Halt("me", "why", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(home.Shared); err != nil || info.Mode().Perm() != 0o777 && runtime.GOOS != "windows" {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
 func TestFindNamesOneRunOrNone(t *testing.T) {
 	home := testHome(t)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -173,6 +190,26 @@ func TestALockHasOneHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock(t, run).Unlock()
+}
+
+// A crash in the middle of Create.
+func TestARunWithoutALockFileCanBeLocked(t *testing.T) {
+	run := newRun(t, testHome(t))
+	if err := os.Remove(run.Path(lockName)); err != nil {
+		t.Fatal(err)
+	}
+	if locked, err := run.Locked(); err != nil || locked {
+		t.Errorf("%v, %v", locked, err)
+	}
+	if err := lock(t, run).Unlock(); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(run.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.Locked(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a run that is not there: %v", err)
+	}
 }
 
 func TestALockEndsWithItsProcess(t *testing.T) {

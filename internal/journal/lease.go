@@ -115,7 +115,7 @@ func (h Home) enter(run Run, e entry) (*Lease, error) {
 		if a.who.Run == "" {
 			lines = []entry{{Run: run.ID, User: userName(), State: h.State, Started: time.Now().UTC().Round(0)}, e}
 		}
-		err = errors.Join(lockWithin(f, lockShared, probeTime), f.Chmod(0o644), appendLines(f, lines...))
+		err = errors.Join(lockWithin(f, lockShared, probeTime), showToAll(f, 0o644), appendLines(f, lines...))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("enter run %s in the host-wide list: %w", run.ID, err), f.Close())

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 )
@@ -29,7 +30,8 @@ func (r Run) TryLock() (*Lock, error) {
 	if err := checkOurs(r.Dir); err != nil {
 		return nil, fmt.Errorf("lock run %s: %w", r.ID, err)
 	}
-	f, err := os.OpenFile(r.Path(lockName), os.O_RDWR|openNoFollow, 0)
+	// It is missing where a crash came between making the directory and the file.
+	f, err := os.OpenFile(r.Path(lockName), os.O_RDWR|os.O_CREATE|openNoFollow, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock run %s: %w", r.ID, err)
 	}
@@ -42,6 +44,10 @@ func (r Run) TryLock() (*Lock, error) {
 // Locked says whether a process holds the run now.
 func (r Run) Locked() (bool, error) {
 	f, err := os.OpenFile(r.Path(lockName), os.O_RDONLY|openNoFollow, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err := os.Stat(r.Dir) // only of a run that is there it can be said that nobody ever locked it
+		return false, err
+	}
 	if err != nil {
 		return false, fmt.Errorf("look at the lock of run %s: %w", r.ID, err)
 	}
