@@ -60,6 +60,7 @@ type Description struct {
 	Undo      string            `json:"undo"`              // one sentence: what undoes it, or why nothing needs to
 	Leases    []string          `json:"leases"`            // every thing touched, as "container/ID"; see internal/journal
 	Hits      []string          `json:"hits,omitempty"`    // others that are hit too (shared namespace); counted in the blast radius
+	HitsUs    bool              `json:"hits_us,omitempty"` // faultline's own network is hit too: probes asked from here would be
 	Restart   string            `json:"restart,omitempty"` // restart policy, where there is one
 	Asked     map[string]string `json:"asked,omitempty"`   // what was asked, for people: delay, jitter, signal
 	Notes     []string          `json:"notes,omitempty"`   // "lo is not covered"

@@ -79,6 +79,7 @@ type LatencyTarget struct {
 	Links     []string              `json:"links"`
 	Hits      []string              `json:"hits,omitempty"`
 	Notes     []string              `json:"notes,omitempty"`
+	HitsUs    bool                  `json:"hits_us,omitempty"`
 	Deadline  experiments.Boottime  `json:"deadline"`
 	Wall      time.Time             `json:"wall"`
 }
@@ -86,7 +87,7 @@ type LatencyTarget struct {
 // Describe says what is delayed, and what takes it back.
 func (t LatencyTarget) Describe() experiments.Description {
 	d := experiments.Description{
-		Kind: t.Victim.Kind, ID: t.Victim.ID, Name: t.Victim.Name, Mechanism: string(t.Mechanism), Hits: t.Hits,
+		Kind: t.Victim.Kind, ID: t.Victim.ID, Name: t.Victim.Name, Mechanism: string(t.Mechanism), Hits: t.Hits, HitsUs: t.HitsUs,
 		Keeper: experiments.KeeperKernel,
 		Undo:   "packets that wait are let go, the rules are removed, and the kernel is asked; it removes them itself when faultline dies, and disarms them when it does not run for 3s",
 		Asked:  map[string]string{"delay": t.Delay.Delay.String(), "direction": string(t.Delay.Direction), "to": "everybody"},
@@ -211,7 +212,7 @@ func (networkLatency) Aim(ctx context.Context, w World, s NetworkLatencySettings
 	defer func() { err = errors.Join(err, at.close(w, o, err)) }()
 	t := LatencyTarget{
 		Victim: o.Victim, Process: at.process, Netns: at.ns.ID(), Hint: at.hint, Mechanism: ability.Mechanism, By: ability.By,
-		Delay: d, To: s.To, Hits: at.hits, Notes: append(notes, at.notes...), Deadline: o.Deadline, Wall: o.Wall,
+		Delay: d, To: s.To, Hits: at.hits, HitsUs: at.hitsUs, Notes: append(notes, at.notes...), Deadline: o.Deadline, Wall: o.Wall,
 	}
 	if t.Links, err = delayedLinks(at.ns, s.Loopback); err != nil {
 		return nil, err

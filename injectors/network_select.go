@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"os"
 	"slices"
 	"strings"
 
@@ -84,6 +85,7 @@ type aimedNetwork struct {
 	process *platform.ProcessID // pinned; nil for a namespace chosen by name
 	hits    []string
 	notes   []string
+	hitsUs  bool // this very process lives in the namespace: probes asked from here would be hit
 }
 
 // close lets the namespace go; the pin stays for a real run that succeeded.
@@ -196,6 +198,7 @@ func (a *aimedNetwork) others(ctx context.Context, w World, o experiments.Order)
 	if !complete {
 		return nil, fmt.Errorf("not every process could be looked at (run as root): %w", netfault.ErrUnknown)
 	}
+	a.hitsUs = slices.Contains(pids, os.Getpid())
 	all, err := w.Processes.List(ctx, false)
 	if err != nil {
 		return nil, err

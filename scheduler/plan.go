@@ -62,6 +62,7 @@ func (p Planner) Plan(ctx context.Context, e experiments.Experiment, seed uint64
 	checkGroups(plan, chosen, &why)
 	checkOverlap(plan, &why)
 	checkDoors(plan, p.Faults, &why)
+	checkProbes(plan, &why)
 	return plan, why.err()
 }
 
@@ -364,6 +365,23 @@ func checkDoors(plan experiments.Plan, find func(string) (injectors.Fault, bool)
 		fault, _ := find(f.Kind)
 		if fault.About.Irreversible && !plan.Experiment.Faults[i].Allows(experiments.DoorIrreversible) {
 			why.add(experiments.ExitRefused, "fault %q (%s) cannot be undone and data can be lost: open the door with `allow: [irreversible]`", f.Name, f.Kind)
+		}
+	}
+}
+
+// asksByNetwork are the probes whose questions leave by this process's own network.
+var asksByNetwork = map[string]bool{"http": true, "tcp": true, "exec": true}
+
+// checkProbes refuses a fault that would hit those who judge it: their bad
+// answers would say nothing about the service.
+func checkProbes(plan experiments.Plan, why *reasons) {
+	for _, f := range plan.Faults {
+		for _, d := range f.Descriptions {
+			for _, p := range plan.Experiment.Probes {
+				if d.HitsUs && asksByNetwork[p.Kind] {
+					why.add(experiments.ExitRefused, "fault %q on %s would hit this host's own network, from which probe %q asks: its answers would say nothing; ask from elsewhere, or pick another target", f.Name, d.Name, p.Name)
+				}
+			}
 		}
 	}
 }

@@ -139,3 +139,20 @@ func TestAPlanThatDiffersFromTheSavedOneSaysHow(t *testing.T) {
 		t.Errorf("differences: %q", d)
 	}
 }
+
+func TestAFaultThatHitsThoseWhoJudgeItIsRefused(t *testing.T) {
+	plan := experiments.Plan{
+		Experiment: experiments.Experiment{Probes: []experiments.Probe{{Name: "web", Kind: "http"}}},
+		Faults:     []experiments.PlannedFault{{Name: "slow", Descriptions: []experiments.Description{{Name: "host", HitsUs: true}}}},
+	}
+	var why reasons
+	checkProbes(plan, &why)
+	if err := why.err(); err == nil || !strings.Contains(err.Error(), `probe "web"`) {
+		t.Errorf("got %v", err)
+	}
+	plan.Experiment.Probes[0].Kind = "container"
+	why = reasons{}
+	if checkProbes(plan, &why); why.err() != nil {
+		t.Errorf("a probe through the engine: %v", why.err())
+	}
+}
