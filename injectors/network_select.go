@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
