@@ -214,7 +214,14 @@ const undoPatience = time.Second
 func (processPause) Undo(ctx context.Context, w World, t PauseTarget) error {
 	defer w.Processes.Release(t.Process)
 	limit := w.Host.Boottime().Add(undoPatience)
-	for asked := false; ; {
+	if t.By == pauseBySignal {
+		// Also where no thread stands still: a SIGSTOP that was sent is on its way
+		// until each thread has run, and only SIGCONT takes it back.
+		if err := t.resume(ctx, w); err != nil {
+			return err
+		}
+	}
+	for {
 		threads, err := w.Processes.Threads(ctx, t.Process)
 		if errors.Is(err, platform.ErrGone) {
 			return nil
@@ -225,13 +232,6 @@ func (processPause) Undo(ctx context.Context, w World, t PauseTarget) error {
 		stuck, err := t.stuck(ctx, w, threads)
 		if err != nil || stuck == 0 {
 			return err
-		}
-		if t.By == pauseBySignal && !asked {
-			if err := t.resume(ctx, w); err != nil {
-				return err
-			}
-			asked = true
-			continue
 		}
 		if !soon(ctx) || w.Host.Boottime() > limit {
 			return fmt.Errorf("let %s go on: %d of %d threads still stand still by %s", t.Name, stuck, len(threads), t.By)
