@@ -125,8 +125,10 @@ var gates = []struct {
 }
 
 func TestGateScript(t *testing.T) {
+	t.Parallel() // they mostly wait
 	for _, row := range gates {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			s := newStaging(t, row.outage).withBinary(t)
 			code, out := s.bash(t, "examples/ci/gate.sh results examples/ci/experiment.yaml")
 			if code != row.want {
@@ -138,6 +140,7 @@ func TestGateScript(t *testing.T) {
 }
 
 func TestGateScriptStopsAtAMistake(t *testing.T) {
+	t.Parallel() // they mostly wait
 	s := newStaging(t, "4 seconds").withBinary(t)
 	if code, out := s.bash(t, "examples/ci/gate.sh results examples/ci/experiment.yaml"); code != 2 || !strings.Contains(out, "experiment.yaml:") {
 		t.Errorf("gate.sh exits %d, want 2 and the place of the mistake:\n%s", code, out)
@@ -212,6 +215,7 @@ func readYAML(t *testing.T, path string, into any) {
 }
 
 func TestGitHubAction(t *testing.T) {
+	t.Parallel() // they mostly wait
 	var action struct {
 		Inputs map[string]struct{ Default string }
 		Runs   struct{ Steps []step }
@@ -224,6 +228,7 @@ func TestGitHubAction(t *testing.T) {
 	values["experiments"] = "examples/ci/experiment.yaml"
 	for _, row := range gates {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			s := newStaging(t, row.outage)
 			s.env = append(s.env, installable(t)...)
 			code := s.runSteps(t, action.Runs.Steps, values)
@@ -239,6 +244,7 @@ func TestGitHubAction(t *testing.T) {
 }
 
 func TestGitHubWorkflow(t *testing.T) {
+	t.Parallel() // they mostly wait
 	var workflow struct {
 		Jobs map[string]struct{ Steps []step }
 	}
@@ -253,6 +259,7 @@ func TestGitHubWorkflow(t *testing.T) {
 }
 
 func TestGitLabJob(t *testing.T) {
+	t.Parallel() // they mostly wait
 	var pipeline struct {
 		Resilience struct {
 			Script    []string

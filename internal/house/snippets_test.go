@@ -106,6 +106,7 @@ func documents(t *testing.T) []string {
 func TestSnippetsOfDocumentsWork(t *testing.T) {
 	for _, path := range documents(t) {
 		t.Run(path, func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile(filepath.Join(testenv.Root(t), path))
 			if err != nil {
 				t.Fatal(err)
