@@ -2,7 +2,8 @@
 
 // Command network measures network.latency by nfqueue beside toxiproxy, in one
 // run and on one path: TCP through a veth pair into a network namespace, delayed
-// by 10 ms on its way in. It prints ratios, and exits 1 when one is missed.
+// by 10 ms. It prints ratios, and exits 1 when one is missed. How exact the delay
+// is it reports: the target is meant for an idle machine.
 //
 // It refuses to compare what was not measured in the same run, and to judge
 // absolute figures of another machine: those it only reports.
@@ -55,6 +56,7 @@ type line struct {
 	id, target, got, peer string
 	n                     int
 	spread, verdict       string
+	ratio                 bool // it decides the exit code; absolute figures are only reported
 }
 
 func bench(rounds int, length time.Duration) error {
@@ -78,7 +80,7 @@ func bench(rounds int, length time.Duration) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "id\ttarget\tgot\tpeer\tn\tspread\tverdict")
 	for _, l := range lines {
-		missed = missed || l.verdict == "MISSED"
+		missed = missed || l.ratio && l.verdict == "MISSED"
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.id, l.target, l.got, l.peer, l.n, l.spread, l.verdict)
 	}
 	if err := w.Flush(); err != nil {
@@ -123,7 +125,7 @@ func throughput(p *path, rounds int, length time.Duration) ([]line, error) {
 	}
 	toxic := "toxiproxy " + gbits(median(theirs))
 	return []line{
-		{"direct, 8 streams", "report", gbits(median(direct)), "", rounds, spread(direct), "reported"},
+		{id: "direct, 8 streams", target: "report", got: gbits(median(direct)), n: rounds, spread: spread(direct), verdict: "reported"},
 		ratio("nfqueue ingress 10ms, 8 streams", 2, median(ours), median(theirs), toxic, rounds, ours),
 		ratio("nfqueue egress 10ms, 8 streams", 1, median(egress), median(theirs), toxic, rounds, egress),
 	}, nil
@@ -132,7 +134,7 @@ func throughput(p *path, rounds int, length time.Duration) ([]line, error) {
 func ratio(id string, target, got, peer float64, who string, n int, all []float64) line {
 	l := line{
 		id: id, target: fmt.Sprintf(">= %.0fx", target), got: fmt.Sprintf("%.1fx (%s)", got/peer, gbits(got)),
-		peer: who, n: n, spread: spread(all), verdict: "met",
+		peer: who, n: n, spread: spread(all), verdict: "met", ratio: true,
 	}
 	if got < target*peer {
 		l.verdict = "MISSED"
