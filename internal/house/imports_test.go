@@ -18,6 +18,8 @@ var mayImport = map[string][]string{
 	"internal/holder":   {"experiments"},
 	"scheduler":         {"experiments", "injectors", "probes", "internal/platform", "internal/journal", "internal/holder"},
 	"reports":           {"experiments"},
+	"internal/demo":     {"experiments", "examples"},
+	"examples":          {},
 	"internal/testenv":  {},
 	"internal/house":    {},
 }

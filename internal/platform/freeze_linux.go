@@ -109,11 +109,7 @@ func (t *procTable) CanFreeze(ctx context.Context, id ProcessID) error {
 	if err := unix.PtraceSeize(-1); !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("trace process %d: ptrace is not to be had here: %w: %w", id.PID, ErrUnsupported, err)
 	}
-	return t.with(id, func(fd int) error {
-		// Who waits for a child of ours would take the news of the trace for its end.
-		if stat, err := liveStat(fd, id.PID); err != nil || stat.ppid == os.Getpid() {
-			return cmp.Or(err, fmt.Errorf("trace process %d: it is a child of this process: %w", id.PID, ErrUnsupported))
-		}
+	return t.with(id, func(int) error {
 		mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", id.PID))
 		switch {
 		case err == nil:
@@ -147,7 +143,13 @@ func (t *procTable) Freeze(ctx context.Context, id ProcessID) (Frozen, error) {
 	began := make(chan error, 1)
 	onThreadThatEnds(func() {
 		tracees := map[int]*tracee{}
-		err := t.with(id, func(fd int) error { return f.stopAll(ctx, fd, tracees) })
+		err := t.with(id, func(fd int) error {
+			// Who waits for a child of ours would take the news of the trace for its end.
+			if stat, err := liveStat(fd, id.PID); err != nil || stat.ppid == os.Getpid() {
+				return cmp.Or(err, fmt.Errorf("trace process %d: it is a child of this process: %w", id.PID, ErrUnsupported))
+			}
+			return f.stopAll(ctx, fd, tracees)
+		})
 		began <- err
 		if err == nil {
 			f.keep(tracees)
