@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// nearest gives the name that was most likely meant; "" when none is near.
-func nearest(name string, names []string) string {
+// Nearest gives the name that was most likely meant; "" when none is near.
+func Nearest(name string, names []string) string {
 	best, least := "", max(1, len(name)/3)+1
 	for _, candidate := range slices.Sorted(slices.Values(names)) {
 		if d := distance(strings.ToLower(name), strings.ToLower(candidate)); d < least {
@@ -40,7 +40,7 @@ func sameWords(name string, names []string) string {
 
 // meant is what to say beside a name that is not known.
 func meant(name string, names []string) string {
-	if n := nearest(name, names); n != "" {
+	if n := Nearest(name, names); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
 	if len(names) == 0 {

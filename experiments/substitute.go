@@ -113,7 +113,7 @@ func (o Options) resolveFile(document, path string) (value string, secret Secret
 }
 
 func also(key string, vars map[string]string) string {
-	if n := nearest(key, slices.Collect(maps.Keys(vars))); n != "" {
+	if n := Nearest(key, slices.Collect(maps.Keys(vars))); n != "" {
 		return fmt.Sprintf(" (you gave %q: was that meant?)", n)
 	}
 	return ""

@@ -15,7 +15,11 @@ func commands() []func(*app) *cobra.Command {
 		newReport,
 		newList,
 		newPrune,
+		newDemo,
 		newDoctor,
+		newInject,
+		newInit,
+		newSchema,
 		newVersion,
 	}
 }

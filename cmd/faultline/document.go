@@ -34,6 +34,10 @@ func (a *app) documents(names, vars []string) ([]experiments.Experiment, error) 
 	if err != nil {
 		return nil, err
 	}
+	return a.parse(files, vars)
+}
+
+func (a *app) parse(files []experiments.File, vars []string) ([]experiments.Experiment, error) {
 	variables, err := variables(vars)
 	if err != nil {
 		return nil, err
