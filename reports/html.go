@@ -16,7 +16,8 @@ var htmlTemplate string
 //go:embed html.css
 var htmlStyle string
 
-var page = template.Must(template.New("report").Parse(htmlTemplate))
+// together is the only thing the template does with a text but escaping it.
+var page = template.Must(template.New("report").Funcs(template.FuncMap{"u": together}).Parse(htmlTemplate))
 
 // What one page shows, so that it stays under 2 MiB whatever the run was;
 // report.json has all of it, and the page says how much was left out.
@@ -43,7 +44,8 @@ type view struct {
 	Name       string
 	Hypothesis string
 	Verdict    badge
-	Headline   string
+	Outcome    string // the headline's first sentence
+	Headline   string // and what follows it
 	Undone     string
 	UndoneOK   bool
 	Labels     [][2]string
@@ -113,7 +115,7 @@ func viewOf(s Summary) view {
 	v := view{
 		Style: template.CSS(htmlStyle), // our own file
 		Name:  short(e.Name, longestName), Hypothesis: short(e.Hypothesis, longestLine), Verdict: badgeOf(s.Verdict),
-		Headline: short(s.Headline, 2*longestLine), Undone: undoneSaid(s), UndoneOK: s.Undone == UndoneYes,
+		Outcome: outcome(&s), Headline: short(s.Because, 2*longestLine), Undone: undoneSaid(s), UndoneOK: s.Undone == UndoneYes,
 		Document: shortText(s.Header.Document, longestText), Command: short(shellLine(s.Header.Command), 4*longestLine),
 		Timeline: timelineOf(s),
 	}
@@ -246,7 +248,7 @@ func (v *view) addFaults(s Summary) {
 func targetViewOf(s Summary, f Fault, t Target) targetView {
 	v := targetView{
 		Fault: short(f.Name, longestName), Name: short(t.Name, longestName), ID: short(firstOf(t.Description.ID, t.Victim.ID), 80),
-		State: t.State, Why: short(t.Why, 300), Asked: short(figuresSaid(t.Description.Asked), 300), Measured: short(figuresSaid(t.Measured), 300),
+		State: t.State, Why: short(t.Why, 300), Asked: short(askedSaid(f, t), 300), Measured: short(figuresSaid(t.Measured), 300),
 		Injected: offsetSaid(s, t.Injected), Undone: short(undoneOffset(s, f, t), 300),
 		Confirmed: t.State == string(experiments.EffectOn) || t.State == string(experiments.EffectGone) && f.Irreversible, Left: t.UndoError != "" || t.Open,
 	}

@@ -45,7 +45,7 @@ var listItem = regexp.MustCompile(`^[0-9]+[.)]`)
 // mention or table cell. Whatever Markdown could act on is written as its number.
 func md(text string, most int) string {
 	var b strings.Builder
-	text = short(text, most)
+	text = together(short(text, most))
 	for i, r := range text {
 		switch {
 		case strings.ContainsRune("\\`*_{}[]<>|~&$", r):
@@ -126,27 +126,46 @@ func (m *markdown) figures(s Summary) {
 		return
 	}
 	m.line("### What was seen\n")
-	m.header("Probe", "", "Phase", "Available", "Answers", "Bad", "Unknown", "p50", "p95", "p99", "Longest outage", "Recovered after")
+	m.header("Probe", "Phase", "Available", "Answers", "p50 / p95 / p99", "Longest outage", "Good for good after")
 	for n, p := range s.worstFirst() {
 		if n == mostRows/3 {
 			break
 		}
 		for _, f := range p.byPhase() {
-			name, badge, outage, back := "", "", "", ""
+			name, outage, back := "", "", ""
 			if f.Phase == experiments.PhaseBefore {
-				name, badge = md(p.Name, longestName), strings.Fields(badges[max(p.Hypothesis, p.Recovery)])[0]
+				name = strings.Fields(badges[max(p.Hypothesis, p.Recovery)])[0] + " " + md(p.Name, longestName)
 			}
 			if f.Phase == experiments.PhaseDuring {
 				outage, back = p.Outage.String(), recoverSaid(p)
 			}
-			c := figureCells(f.Figures, shareOr(p.Tolerate.During, 1))
-			m.row(name, badge, string(f.Phase), c[4], c[0], c[2], c[3], c[5], c[6], c[7], outage, back)
+			m.row(name, string(f.Phase), together(availability(f.Figures, shareOr(p.Tolerate.During, 1))), answersSaid(f.Figures), timesSaid(f.Figures), together(outage), together(back))
 		}
 	}
 	if left := len(s.Probes) - mostRows/3; left > 0 {
 		m.line("\n%s more did no worse; report.json has them all.", counted(left, "probe"))
 	}
 	m.line("\nTimes are of all answers, good and bad, within 0.2 %%. An outage is counted over the faults and after them.\n")
+}
+
+// answersSaid is "400, 162 bad, 3 unknown".
+func answersSaid(f Figures) string {
+	text := count(f.Samples)
+	if f.Bad > 0 {
+		text += ", **" + count(f.Bad) + " bad**"
+	}
+	if f.Unknown > 0 {
+		text += ", **" + count(f.Unknown) + " unknown**"
+	}
+	return text
+}
+
+// timesSaid is "9 ms / 13 ms / 15 ms".
+func timesSaid(f Figures) string {
+	if f.P50 == nil {
+		return "none"
+	}
+	return together(latency(f.P50) + " / " + latency(f.P95) + " / " + latency(f.P99))
 }
 
 // worstFirst gives the probes with the worst verdict first, else in the author's order.
@@ -173,8 +192,8 @@ func (m *markdown) targets(s Summary) {
 			if rows++; rows > mostRows {
 				continue
 			}
-			m.row(md(f.Name, longestName)+"<br>"+md(f.Kind, 60), targetMD(t), md(t.State, 60)+stateWhy(t), md(figuresSaid(t.Description.Asked), 300),
-				md(figuresSaid(t.Measured), 300), offsetSaid(s, t.Injected), md(undoneOffset(s, f, t), 300))
+			m.row(md(f.Name, longestName)+"<br>"+md(f.Kind, 60), targetMD(t), md(t.State, 60)+stateWhy(t), md(askedSaid(f, t), 300),
+				md(figuresSaid(t.Measured), 300), together(offsetSaid(s, t.Injected)), md(undoneOffset(s, f, t), 300))
 		}
 	}
 	if rows > mostRows {
@@ -196,6 +215,21 @@ func targetMD(t Target) string {
 		text += "<br>" + md(strings.TrimPrefix(comebackSaid(*t.Return), "; "), 300)
 	}
 	return text
+}
+
+// askedSaid is what was asked for a target, with how long.
+func askedSaid(f Fault, t Target) string {
+	var parts []string
+	if len(t.Description.Asked) > 0 {
+		parts = append(parts, figuresSaid(t.Description.Asked))
+	}
+	if f.For > 0 {
+		parts = append(parts, "for "+length(f.For))
+	}
+	if len(parts) == 0 {
+		return "once"
+	}
+	return strings.Join(parts, ", ")
 }
 
 func stateWhy(t Target) string {
@@ -267,7 +301,7 @@ func (m *markdown) log(s Summary) {
 			m.row("", fmt.Sprintf("… and %s more; the journal has them all", counted(len(s.Log)-n, "line")))
 			break
 		}
-		m.row(signed(l.Off-s.Zero), md(l.Text, longestLine))
+		m.row(together(signed(l.Off-s.Zero)), md(l.Text, longestLine))
 	}
 	m.line("\n</details>\n")
 }

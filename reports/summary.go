@@ -18,6 +18,7 @@ type Summary struct {
 	Checks   []Check // what the axes were folded from
 	Undone   Undone
 	Headline string   // what came out, in a sentence or two
+	Because  string   // the headline without its first sentence
 	Story    []string // what happened, in the order of time
 
 	Complete bool // the timeline ran to its end

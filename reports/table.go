@@ -177,7 +177,7 @@ func (t *terminal) faults(s Summary) {
 	var rows [][]string
 	for _, f := range s.Faults {
 		for _, x := range f.Targets {
-			rows = append(rows, []string{x.ID, short(f.Name, 48), f.Kind, short(x.Name, 48), x.State, figuresSaid(x.Description.Asked), figuresSaid(x.Measured), momentSaid(x.Injected), undoneCell(f, x)})
+			rows = append(rows, []string{x.ID, short(f.Name, 48), f.Kind, short(x.Name, 48), x.State, askedSaid(f, x), figuresSaid(x.Measured), momentSaid(x.Injected), undoneCell(f, x)})
 		}
 	}
 	if len(rows) == 0 {

@@ -29,7 +29,8 @@ func tell(s *Summary, r *record) {
 		}
 		s.Story = append(s.Story, p.Story)
 	}
-	s.Headline = headline(s)
+	s.Because = outcomeWhy(s)
+	s.Headline = strings.TrimSpace(outcome(s) + " " + s.Because)
 }
 
 // faultStory says who was hit when, and how they came back.
@@ -121,6 +122,9 @@ func probeStory(p Probe, r *record) string {
 	default:
 		text += fmt.Sprintf(" and ended %s later%s", length(p.Outage.Length), endedWhen(r, from, to, p.Every))
 	}
+	if most := p.Tolerate.Outage; most != nil && p.Outage.Length > most.Std() {
+		text += fmt.Sprintf(" (at most %s was allowed)", length(most.Std()))
+	}
 	if p.Outages > 1 {
 		text += fmt.Sprintf("; this was the longest of %s such stretches", count(p.Outages))
 	}
@@ -169,24 +173,49 @@ func beside(since time.Duration, what string) string {
 	return ", at the moment when " + what
 }
 
-// headline says what came out, in a sentence or two.
-func headline(s *Summary) string {
+// outcome is what came out, in one short sentence.
+func outcome(s *Summary) string {
 	switch {
 	case s.Undone != UndoneYes:
-		return "Something may still be broken. " + firstWhy(s, AxisRecovery)
+		return "Something may still be broken."
 	case s.Verdict == experiments.Passed:
-		return "The system held. " + passedSaid(s)
+		return "The system held."
 	case s.Axes[1].Verdict == experiments.Failed:
-		return "The hypothesis did not hold. " + firstWhy(s, AxisHypothesis)
+		return "The hypothesis did not hold."
 	case s.Axes[2].Verdict == experiments.Failed:
-		return "The system did not recover as it should. " + firstWhy(s, AxisRecovery)
+		return "The system did not recover as it should."
+	}
+	return "Nothing can be concluded from this run."
+}
+
+// outcomeWhy is the sentence that explains the outcome best.
+func outcomeWhy(s *Summary) string {
+	switch {
+	case s.Undone != UndoneYes:
+		return firstWhy(s, AxisRecovery)
+	case s.Verdict == experiments.Passed:
+		return passedSaid(s)
+	case s.Axes[1].Verdict == experiments.Failed:
+		return storyOfFailed(s)
+	case s.Axes[2].Verdict == experiments.Failed:
+		return firstWhy(s, AxisRecovery)
 	}
 	for _, a := range s.Axes {
 		if a.Verdict == experiments.Inconclusive {
-			return "Nothing can be concluded from this run. " + firstWhy(s, a.Name)
+			return firstWhy(s, a.Name)
 		}
 	}
 	return ""
+}
+
+// storyOfFailed is the story of the first probe that failed, or else its figures.
+func storyOfFailed(s *Summary) string {
+	for _, p := range s.Probes {
+		if p.Hypothesis == experiments.Failed && p.Story != "" {
+			return fmt.Sprintf("%s In all, %s during the faults.", p.Story, shareSentence(p.During, shareOr(p.Tolerate.During, 1)))
+		}
+	}
+	return firstWhy(s, AxisHypothesis)
 }
 
 func firstWhy(s *Summary, axis AxisName) string {

@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -77,6 +78,12 @@ func lengthBeside(d, limit time.Duration) string {
 	}
 	return decimal(d.Seconds(), 6) + " s"
 }
+
+// unit is a number before its unit, in a sentence.
+var unit = regexp.MustCompile(`([0-9]) (s|ms|min|h|%)([^a-zA-Z0-9]|$)`)
+
+// together keeps numbers and their units on one line, where lines are broken by a browser.
+func together(text string) string { return unit.ReplaceAllString(text, "$1\u00a0$2$3") }
 
 // decimal writes at most n decimals and no zeros at the end.
 func decimal(v float64, n int) string {

@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"html"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,7 +75,7 @@ func shoot(out, name, dir string) error {
 	return errors.Join(
 		s.picture("report.png", page, 1180, 5000, 0),
 		s.picture("report-dark.png", page, 1180, 5000, 1500, "--blink-settings=preferredColorScheme=0"),
-		s.picture("report-phone.png", phone, 500, 9000, 2400),
+		s.picture("report-phone.png", phone, 390, 9000, 3000),
 		s.picture("report-markdown.png", comment, 1000, 3000, 1900),
 		s.print("report-print.png", page),
 	)
@@ -177,15 +178,19 @@ func findChromium() (string, error) {
 
 func lastOf(text string) string { return text[max(len(text)-500, 0):] }
 
+// narrowest is how narrow a window of Chromium gets.
+const narrowest = 500
+
 // picture takes a window of the page, cuts off what is empty below it, and
 // keeps at most `keep` pixels of its height (0: all).
 func (s studio) picture(name, page string, width, height, keep int, flags ...string) error {
+	window := max(width, narrowest)
 	raw := filepath.Join(s.scratch, name)
-	flags = append(flags, "--screenshot="+raw, fmt.Sprintf("--window-size=%d,%d", width, height), "file://"+page)
+	flags = append(flags, "--screenshot="+raw, fmt.Sprintf("--window-size=%d,%d", window, height), "file://"+page)
 	if err := s.chromium(flags...); err != nil {
 		return err
 	}
-	return shrink(raw, filepath.Join(s.out, name), keep)
+	return shrink(raw, filepath.Join(s.out, name), width, keep)
 }
 
 // print shows the first page as a printer would put it on paper.
@@ -198,5 +203,5 @@ func (s studio) print(name, page string) error {
 	if said, err := exec.Command("pdftoppm", "-png", "-r", "80", "-f", "1", "-l", "1", "-singlefile", pdf, raw).CombinedOutput(); err != nil {
 		return fmt.Errorf("turn the printed page into a picture (Debian's package poppler-utils has pdftoppm): %w: %s", err, said)
 	}
-	return shrink(raw+".png", filepath.Join(s.out, name), 0)
+	return shrink(raw+".png", filepath.Join(s.out, name), math.MaxInt32, 0)
 }

@@ -12,9 +12,9 @@ import (
 	"slices"
 )
 
-// shrink cuts the empty rim off the right and the bottom, keeps at most `keep`
-// rows, and writes the picture with at most 256 colours: pages have few.
-func shrink(from, to string, keep int) error {
+// shrink cuts off what is empty below and what is wider than `width`, keeps at
+// most `keep` rows, and writes the picture with at most 256 colours: pages have few.
+func shrink(from, to string, width, keep int) error {
 	text, err := os.ReadFile(from)
 	if err != nil {
 		return fmt.Errorf("read the picture: %w", err)
@@ -23,7 +23,7 @@ func shrink(from, to string, keep int) error {
 	if err != nil {
 		return fmt.Errorf("read the picture %s: %w", from, err)
 	}
-	bounds := used(picture)
+	bounds := used(picture, width)
 	if keep > 0 && bounds.Dy() > keep {
 		bounds.Max.Y = bounds.Min.Y + keep
 	}
@@ -39,23 +39,23 @@ func shrink(from, to string, keep int) error {
 	return nil
 }
 
-// used is the part of the picture that is not only rim.
-func used(p image.Image) image.Rectangle {
+// used is the picture without what is empty below, at most `width` wide.
+func used(p image.Image, width int) image.Rectangle {
 	b := p.Bounds()
-	empty := p.At(b.Max.X-1, b.Max.Y-1)
-	rim := 12
-	most := image.Point{}
-	for y := b.Min.Y; y < b.Max.Y; y++ {
+	b.Max.X = min(b.Max.X, b.Min.X+width)
+	empty := p.At(b.Min.X, b.Max.Y-1)
+	for y := b.Max.Y - 1; y > b.Min.Y; y-- {
 		for x := b.Min.X; x < b.Max.X; x++ {
 			if p.At(x, y) != empty {
-				most = image.Point{max(most.X, x), y}
+				b.Max.Y = min(y+12, b.Max.Y)
+				return b
 			}
 		}
 	}
-	return image.Rect(b.Min.X, b.Min.Y, min(most.X+rim, b.Max.X), min(most.Y+rim, b.Max.Y))
+	return b
 }
 
-// fewColours keeps the 256 most frequent colours; the others become the nearest of these.
+// fewColours keeps the most frequent colours that differ from each other; the others become the nearest of these.
 func fewColours(p image.Image, bounds image.Rectangle) *image.Paletted {
 	counts := map[color.RGBA]int{}
 	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(p.At(x, y)).(color.RGBA) }
@@ -68,8 +68,10 @@ func fewColours(p image.Image, bounds image.Rectangle) *image.Paletted {
 		return cmp.Or(counts[b]-counts[a], cmp.Compare(number(a), number(b)))
 	})
 	var palette color.Palette
-	for _, c := range colours[:min(len(colours), 256)] {
-		palette = append(palette, c)
+	for _, c := range colours {
+		if len(palette) < 256 && !has(palette, c) {
+			palette = append(palette, c)
+		}
 	}
 	out := image.NewPaletted(image.Rect(0, 0, bounds.Dx(), bounds.Dy()), palette)
 	place := map[color.RGBA]uint8{}
@@ -90,3 +92,14 @@ func fewColours(p image.Image, bounds image.Rectangle) *image.Paletted {
 func number(c color.RGBA) uint32 {
 	return uint32(c.R)<<24 | uint32(c.G)<<16 | uint32(c.B)<<8 | uint32(c.A)
 }
+
+// has says that the palette holds a colour that looks the same.
+func has(palette color.Palette, c color.RGBA) bool {
+	if len(palette) == 0 {
+		return false
+	}
+	near := color.RGBAModel.Convert(palette[palette.Index(c)]).(color.RGBA)
+	return max(apart(near.R, c.R), apart(near.G, c.G), apart(near.B, c.B)) < 8
+}
+
+func apart(a, b uint8) int { return int(max(a, b)) - int(min(a, b)) }
