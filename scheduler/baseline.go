@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/faultline-sh/faultline/experiments"
 )
@@ -9,19 +10,50 @@ import (
 // leastBaseline is how many samples a baseline needs: fewer say nothing about a steady state.
 const leastBaseline = 3
 
-// Baseline judges the samples of Before, given by probe. It held when every
-// probe kept its share of good answers. It is unknown when it neither held nor
-// was broken for certain: the answers that never came decide. Only counts
-// matter, so the order of the samples does not.
+// Baseline judges the samples of Before, given by probe; see BaselineFold.
 func Baseline(byProbe [][]experiments.Sample, ps []experiments.Probe) (held, unknown bool, why []string) {
-	broken, unclear, samples := false, false, 0
-	for i, p := range ps {
-		var taken tally
-		if i < len(byProbe) {
-			taken = count(byProbe[i])
+	f := NewBaselineFold(ps)
+	for i := range min(len(byProbe), len(ps)) {
+		for _, s := range byProbe[i] {
+			s.Probe = i
+			f.Sample(s)
 		}
-		samples += taken.all()
-		verdict, because := taken.baseline(p)
+	}
+	return f.Verdict()
+}
+
+// BaselineFold judges the samples of Before as they come and keeps only counts:
+// its memory does not grow with the length of the phase. The order of the
+// samples does not matter.
+type BaselineFold struct {
+	probes []experiments.Probe
+
+	mu    sync.Mutex
+	taken []tally
+}
+
+// NewBaselineFold begins a baseline of these probes.
+func NewBaselineFold(ps []experiments.Probe) *BaselineFold {
+	return &BaselineFold{probes: ps, taken: make([]tally, len(ps))}
+}
+
+// Sample takes the next answer.
+func (f *BaselineFold) Sample(s experiments.Sample) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.taken[s.Probe].add(s)
+}
+
+// Verdict says whether the baseline held: whether every probe kept its share of
+// good answers. It is unknown when it neither held nor was broken for certain:
+// then the answers that never came decide.
+func (f *BaselineFold) Verdict() (held, unknown bool, why []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	broken, unclear, samples := false, false, 0
+	for i, p := range f.probes {
+		samples += f.taken[i].all()
+		verdict, because := f.taken[i].baseline(p)
 		broken = broken || verdict == experiments.OutcomeBad
 		unclear = unclear || verdict == experiments.OutcomeUnknown
 		if verdict != experiments.OutcomeGood {
@@ -31,7 +63,7 @@ func Baseline(byProbe [][]experiments.Sample, ps []experiments.Probe) (held, unk
 	if broken || unclear {
 		return false, !broken, why
 	}
-	return true, false, []string{fmt.Sprintf("the steady state held (probes: %d, samples: %d)", len(ps), samples)}
+	return true, false, []string{fmt.Sprintf("the steady state held (probes: %d, samples: %d)", len(f.probes), samples)}
 }
 
 // tally counts samples by outcome.
@@ -40,21 +72,17 @@ type tally struct {
 	whyBad, whyUnknown string
 }
 
-func count(samples []experiments.Sample) tally {
-	var t tally
-	for _, s := range samples {
-		switch s.Outcome {
-		case experiments.OutcomeGood:
-			t.good++
-		case experiments.OutcomeBad:
-			t.bad++
-			t.whyBad = worded(t.whyBad, s.Why)
-		default:
-			t.unknown++
-			t.whyUnknown = worded(t.whyUnknown, s.Why)
-		}
+func (t *tally) add(s experiments.Sample) {
+	switch s.Outcome {
+	case experiments.OutcomeGood:
+		t.good++
+	case experiments.OutcomeBad:
+		t.bad++
+		t.whyBad = worded(t.whyBad, s.Why)
+	default:
+		t.unknown++
+		t.whyUnknown = worded(t.whyUnknown, s.Why)
 	}
-	return t
 }
 
 // worded keeps one reason, the same one whatever the order of the samples.

@@ -42,21 +42,26 @@ type Prepared struct {
 }
 
 // Prepare opens every probe of an experiment and compiles what is expected of
-// it; nothing is asked yet. On an error nothing stays open.
+// it; nothing is asked yet. Its error is a *Refusal with every reason at once,
+// and then nothing stays open.
 func Prepare(w *platform.World, e experiments.Experiment, kinds []probes.Kind) ([]Prepared, error) {
 	prepared := make([]Prepared, 0, len(e.Probes))
-	if err := checkRates(e, kinds); err != nil {
-		return nil, err
-	}
 	known := judges{}
+	var why reasons
+	checkRates(e, kinds, &why)
 	for _, p := range e.Probes {
 		one, err := prepare(w, p, kinds, known)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("open probe %q (%s): %w", p.Name, p.Kind, err), CloseAll(prepared))
+			why.add(experiments.ExitRefused, "open probe %q (%s): %v", p.Name, p.Kind, err)
+			continue
 		}
 		prepared = append(prepared, one)
 	}
-	return prepared, nil
+	err := why.err()
+	if err == nil {
+		return prepared, nil
+	}
+	return nil, errors.Join(err, CloseAll(prepared))
 }
 
 func prepare(w *platform.World, p experiments.Probe, kinds []probes.Kind, known judges) (Prepared, error) {
@@ -88,20 +93,18 @@ func prepare(w *platform.World, p experiments.Probe, kinds []probes.Kind, known 
 }
 
 // checkRates refuses more questions a second than a kind can ask without being the fault itself.
-func checkRates(e experiments.Experiment, kinds []probes.Kind) error {
-	rates := map[string]float64{}
-	for _, p := range e.Probes {
-		if p.Every > 0 {
-			rates[p.Kind] += 1 / p.Every.Seconds()
+func checkRates(e experiments.Experiment, kinds []probes.Kind, why *reasons) {
+	for _, k := range kinds {
+		rate := 0.0
+		for _, p := range e.Probes {
+			if p.Kind == k.Kind && p.Every > 0 {
+				rate += 1 / p.Every.Seconds()
+			}
+		}
+		if k.MaxRate > 0 && rate > k.MaxRate+1e-9 {
+			why.add(experiments.ExitRefused, "the %s probes ask %.0f times a second together and %.0f is the most: raise `every`", k.Kind, rate, k.MaxRate)
 		}
 	}
-	for _, p := range e.Probes {
-		kind, ok := kindOf(p.Kind, kinds)
-		if rate := rates[p.Kind]; ok && kind.MaxRate > 0 && rate > kind.MaxRate+1e-9 {
-			return fmt.Errorf("the %s probes ask %.0f times a second together and %.0f is the most: raise `every`", p.Kind, rate, kind.MaxRate)
-		}
-	}
-	return nil
 }
 
 func kindOf(name string, kinds []probes.Kind) (probes.Kind, bool) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/faultline-sh/faultline/experiments"
+	"github.com/faultline-sh/faultline/internal/platform"
 	"github.com/faultline-sh/faultline/internal/platform/twin"
 	"github.com/faultline-sh/faultline/probes"
 )
@@ -260,16 +261,17 @@ func TestPrepareRefusesWhatItCannotAskTruthfully(t *testing.T) {
 		{"certificates that are not there", []experiments.Probe{{Name: "a", Kind: "http", Every: 1, Settings: json.RawMessage(`{"url":"https://x/","tls":{"ca":"/nonexistent"}}`)}}, "tls.ca"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			ps, err := Prepare(nil, experiments.Experiment{Probes: row.probes}, probes.Table())
-			if err == nil || !strings.Contains(err.Error(), row.want) {
-				t.Errorf("prepared %v, %v; want an error with %q", ps, err, row.want)
+			ps, err := Prepare(&platform.World{}, experiments.Experiment{Probes: row.probes}, probes.Table())
+			var refused *Refusal
+			if !errors.As(err, &refused) || refused.Code != experiments.ExitRefused || len(refused.Reasons) != 1 || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("prepared %v, %v; want a refusal with %q", ps, err, row.want)
 			}
 		})
 	}
 }
 
 func TestPreparedTakesTimeoutAndPeriodFromTheDocument(t *testing.T) {
-	ps, err := Prepare(nil, experiments.Experiment{Probes: []experiments.Probe{
+	ps, err := Prepare(&platform.World{}, experiments.Experiment{Probes: []experiments.Probe{
 		{Name: "a", Kind: "http", Every: experiments.Duration(time.Second), Settings: json.RawMessage(`{"url":"http://127.0.0.1:1/","timeout":"250ms"}`)},
 		{Name: "b", Kind: "tcp", Every: experiments.Duration(2 * time.Second), Settings: json.RawMessage(`{"address":"127.0.0.1:1"}`)},
 	}}, probes.Table())
