@@ -33,6 +33,7 @@ var conformance = []struct {
 	{"a container is removed", "container.remove", stageContainerRemove},
 	{"a container is restarted", "container.restart", stageContainerRestart},
 	{"a container is stopped", "container.stop", stageContainerStop},
+	{"packets of a namespace are late", "network.latency", stageLatency},
 	{"a file is made by the user's own commands", "exec", stageExec},
 }
 

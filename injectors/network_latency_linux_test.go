@@ -275,3 +275,30 @@ func TestLatencyOfANamespaceThatIsUnknown(t *testing.T) {
 		t.Error("these tests need root")
 	}
 }
+
+// stageLatency is a namespace by name; its state is all of its packet filter and traffic control.
+func stageLatency(t *testing.T) stageSet {
+	testenv.Require(t, "netns")
+	n := testenv.Netns(t)
+	return stageSet{
+		world:    realWorld(t),
+		settings: map[string]any{"select": map[string]string{"netns": n.Name}, "to": []string{n.Outside4.String(), n.Outside6.String()}, "delay": "60ms", "direction": "both"},
+		state: func() string {
+			var all []string
+			for _, argv := range [][]string{{"nft", "list", "ruleset"}, {"tc", "qdisc", "show"}, {"ip", "-brief", "link"}} {
+				out, err := n.Command(argv[0], argv[1:]...).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%v: %v, %s", argv, err, out)
+				}
+				all = append(all, string(out))
+			}
+			return strings.Join(all, "\n")
+		},
+		vanish: func() {
+			if out, err := exec.Command("ip", "netns", "delete", n.Name).CombinedOutput(); err != nil {
+				t.Fatalf("ip netns delete: %v, %s", err, out)
+			}
+		},
+		again: func() World { return realWorld(t) },
+	}
+}
