@@ -148,7 +148,7 @@ type attempt struct {
 const header = `apiVersion: faultline/v1
 kind: Experiment
 name: crash anywhere
-timeline: {before: 0s, after: 50ms}
+timeline: {before: 0s, during: 100ms, after: 50ms}
 faults:
 `
 
