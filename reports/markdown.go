@@ -83,7 +83,7 @@ func (m *markdown) first(s Summary) {
 	if e.Hypothesis != "" {
 		m.line("> **Hypothesis.** %s\n", md(e.Hypothesis, longestLine))
 	}
-	m.line("**%s**\n", md(s.Headline, 2*longestLine))
+	m.line("<b>%s</b>\n", md(s.Headline, 2*longestLine))
 	m.line("%s %s\n", undoneBadge(s), md(undoneSaid(s), longestLine))
 }
 
@@ -262,7 +262,7 @@ func undoneOffset(s Summary, f Fault, t Target) string {
 }
 
 func (m *markdown) faultNotes(f Fault) {
-	m.line("- **%s**: %s", md(f.Name, longestName), md(faultFacts(f), longestLine))
+	m.line("- <b>%s</b>: %s", md(f.Name, longestName), md(faultFacts(f), longestLine))
 }
 
 // faultFacts is one line about how a fault was carried out.

@@ -16,10 +16,12 @@ var (
 	ErrSchema   = errors.New("this build cannot read such a record")
 )
 
-// moment is when something happened: since the run's start, and by the wall clock.
+// moment is when something happened: since the run's start, by the wall clock,
+// and by its place in the record.
 type moment struct {
-	off time.Duration
-	at  time.Time
+	off   time.Duration
+	at    time.Time
+	place int
 }
 
 // record is the fold over a run's events alone; the samples come after it.
@@ -37,6 +39,7 @@ type record struct {
 	unknown  []string
 	holes    uint64 // lines that are missing between others
 	seq      uint64
+	lines    int
 	log      []Line
 }
 
@@ -84,7 +87,7 @@ func (t *targetRecord) open() bool {
 	if t.aimed == nil || t.refused != "" && t.injected == nil {
 		return false
 	}
-	return t.undone == nil || t.injected != nil && t.injected.off > t.undone.off
+	return t.undone == nil || t.injected != nil && t.injected.place > t.undone.place
 }
 
 // read folds the events. An event that this build does not know is kept and shown, never acted on.
@@ -111,9 +114,9 @@ func read(events []experiments.Event) (*record, error) {
 // then the wall clock must do.
 func (r *record) when(e experiments.Event) moment {
 	if e.BootID != "" && e.BootID != r.header.BootID || e.Boot < r.start.Boot {
-		return moment{e.At.Sub(r.start.At), e.At}
+		return moment{e.At.Sub(r.start.At), e.At, r.lines}
 	}
-	return moment{e.Boot.Sub(r.start.Boot), e.At}
+	return moment{e.Boot.Sub(r.start.Boot), e.At, r.lines}
 }
 
 // takers is what each type of event does to the record.
@@ -139,6 +142,7 @@ var takers = map[experiments.EventType]func(*record, experiments.Event, moment){
 }
 
 func (r *record) take(e experiments.Event) {
+	r.lines++
 	m := r.when(e)
 	if e.Seq > r.seq+1 && r.seq > 0 {
 		r.holes += e.Seq - r.seq - 1
