@@ -237,7 +237,7 @@ func (s *session) bash(t *testing.T, script string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n"+script)
+	cmd := exec.CommandContext(ctx, "bash", "-c", "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"+script)
 	cmd.Dir = s.folder
 	cmd.Env = append(os.Environ(), testenv.Home(t)...)
 	cmd.Env = append(cmd.Env, "HOME="+s.folder, "CI=",
