@@ -6,6 +6,7 @@ import (
 
 	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/internal/platform"
+	"github.com/faultline-sh/faultline/scheduler"
 )
 
 // lines is progress for a log: one line for each thing that happens.
@@ -19,8 +20,20 @@ type lines struct {
 	closed bool
 }
 
-// progress shows a run while it goes on.
-func (a *app) progress(plan experiments.Plan, _ platform.Host) *lines {
+// progress shows a run while it goes on: live on a terminal, else in plain lines.
+type progress interface {
+	scheduler.Progress
+	Close()
+}
+
+func (a *app) progress(plan experiments.Plan, host platform.Host) progress {
+	if screen, ok := a.terminal(); ok {
+		return a.live(plan, host, screen)
+	}
+	return a.lines(plan)
+}
+
+func (a *app) lines(plan experiments.Plan) *lines {
 	return &lines{a: a, plan: plan, names: map[string]string{}, once: map[string]bool{}}
 }
 
@@ -41,12 +54,17 @@ func (l *lines) Event(e experiments.Event) {
 	if l.closed {
 		return
 	}
+	l.tell(e)
+}
+
+// tell writes one line; the lock is held.
+func (l *lines) tell(e experiments.Event) {
 	if e.Injection != nil {
 		l.names[e.Target] = e.Injection.Description.Name
 		l.once[e.Target] = e.Injection.Description.Keeper == experiments.KeeperNone
 	}
 	if text := l.text(e); text != "" {
-		l.a.say("%s %s", e.At.Local().Format("15:04:05.000"), l.a.secrets.Redact(text))
+		l.a.say("%s %s", e.At.Local().Format("15:04:05.000"), printable(l.a.secrets.Redact(text)))
 	}
 }
 
