@@ -82,6 +82,7 @@ type parent struct {
 	samples  *journal.SampleWriter
 	result   Result
 
+	begun   chan struct{} // During is on record
 	healed  chan struct{} // the holder says that During is over
 	done    chan struct{} // the holder has closed the record
 	gone    chan struct{} // the link is broken: the holder is lost, or done
@@ -101,7 +102,7 @@ func (r Runner) prepare(ctx context.Context, s Start) (*parent, error) {
 	}
 	p := &parent{
 		Runner: r, start: s, run: run, prepared: prepared, result: Result{Run: run},
-		healed: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
+		begun: make(chan struct{}), healed: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
 		ready: make(chan error, 1), aborted: make(chan experiments.AbortBy, 1), disk: make(chan error, 1),
 	}
 	if p.samples, err = journal.NewSampleWriter(run.Samples()); err != nil {
@@ -180,6 +181,9 @@ func (p *parent) event(e experiments.Event) {
 	if p.Show != nil {
 		p.Show.Event(e)
 	}
+	if e.Type == experiments.EventPhase && e.Phase == experiments.PhaseDuring {
+		closeOnce(p.begun)
+	}
 	if e.Type == experiments.EventAbort {
 		select {
 		case p.aborted <- e.Abort:
@@ -199,11 +203,23 @@ func (p *parent) phases(ctx context.Context) bool {
 		stop(&Aborted{experiments.AbortGuard, why})
 	})
 	defer guard.Close()
+	p.child.Send(holder.Message{Type: holder.MessageInject})
+	p.waitBegun(during)
 	stopSampling := p.sample(guard.Sample)
 	defer stopSampling()
-	p.child.Send(holder.Message{Type: holder.MessageInject})
 	p.waitHealed(during)
 	return p.after(ctx, context.Cause(during))
+}
+
+// waitBegun waits until During is on record: a sample that is due before that
+// belongs to the baseline, and may be answered when something is broken already.
+func (p *parent) waitBegun(ctx context.Context) {
+	select {
+	case <-p.begun:
+	case <-p.healed:
+	case <-p.gone:
+	case <-ctx.Done():
+	}
 }
 
 // baselineOnly: a run whose baseline did not hold is complete all the same, unless it was cut short.
