@@ -289,3 +289,36 @@ func checkCases(t *testing.T, d junit, s reports.Summary) {
 		t.Errorf("cases are of %v, want each axis", axes)
 	}
 }
+
+// The page shows a bounded part, whatever the run was, and says how much it left out.
+func TestThePageStaysSmall(t *testing.T) {
+	events, samples := record(experiments.Tolerance{During: share(0.1)}, letters{"ggg", strings.Repeat("gb", 200), strings.Repeat("bgu", 100)})
+	events = header(func(h *experiments.Header) {
+		probe := h.Plan.Experiment.Probes[0]
+		h.Plan.Experiment.Probes = nil
+		for range 1500 {
+			probe.Name = strings.Repeat("<\u202e", 200)
+			h.Plan.Experiment.Probes = append(h.Plan.Experiment.Probes, probe)
+		}
+		for range 5000 {
+			h.Plan.Faults[0].Victims = append(h.Plan.Faults[0].Victims, experiments.Candidate{Name: strings.Repeat("&", 500), ID: strings.Repeat("'", 500)})
+		}
+	})(events)
+	var all []experiments.Sample
+	for _, s := range samples {
+		for n := range 1500 {
+			s.Probe = n
+			all = append(all, s)
+		}
+	}
+	page := rendered(t, folded(t, events, all), "html")
+	if len(page) > 2<<20 {
+		t.Errorf("1,500 flapping probes and 5,001 targets: %d bytes, more than 2 MiB", len(page))
+	}
+	for _, said := range []string{"more probes stand in report.json", "4801 more targets stand in report.json"} {
+		if !bytes.Contains(page, []byte(said)) {
+			t.Errorf("the page does not say %q", said)
+		}
+	}
+	t.Logf("the page has %d KiB", len(page)>>10)
+}

@@ -22,7 +22,7 @@ type Document struct {
 	Verdict    string              `json:"verdict" jsonschema:"enum=passed,enum=inconclusive,enum=failed"`
 	ExitCode   int                 `json:"exit_code"`
 	Axes       DocumentAxes        `json:"axes"`
-	Undone     any                 `json:"undone"` // true, false or "unknown"
+	Undone     any                 `json:"undone" jsonschema:"oneof_type=boolean;string"` // true, false or "unknown"
 	Headline   string              `json:"headline"`
 	Story      []string            `json:"story,omitempty"`
 	Seed       uint64              `json:"seed"`
@@ -76,7 +76,7 @@ type DocumentFault struct {
 	ForS      float64           `json:"for_s"`
 	Asked     map[string]string `json:"asked"`
 	Matched   int               `json:"matched"`
-	SpreadS   *float64          `json:"spread_s"` // null: nothing was injected
+	SpreadS   *float64          `json:"spread_s" jsonschema:"nullable"` // null: nothing was injected
 	Refused   string            `json:"refused,omitempty"`
 	Targets   []DocumentTarget  `json:"targets"`
 }
@@ -89,8 +89,8 @@ type DocumentTarget struct {
 	Kind       string            `json:"kind"`
 	State      string            `json:"state"`
 	Why        string            `json:"why,omitempty"`
-	InjectedAt *string           `json:"injected_at"` // null: it was not
-	UndoneAt   *string           `json:"undone_at"`   // null: no verified undo
+	InjectedAt *string           `json:"injected_at" jsonschema:"nullable"` // null: it was not
+	UndoneAt   *string           `json:"undone_at" jsonschema:"nullable"`   // null: no verified undo
 	Measured   map[string]string `json:"measured"`
 	EndedEarly string            `json:"ended_early,omitempty"`
 	Return     *DocumentReturn   `json:"return,omitempty"`
@@ -102,9 +102,9 @@ type DocumentReturn struct {
 	State     string   `json:"state"`
 	By        string   `json:"by,omitempty"`
 	As        string   `json:"as,omitempty"`
-	UpS       *float64 `json:"up_s"` // null: not seen
+	UpS       *float64 `json:"up_s" jsonschema:"nullable"` // null: not seen
 	UpAtLeast bool     `json:"up_at_least,omitempty"`
-	HealthyS  *float64 `json:"healthy_s"`
+	HealthyS  *float64 `json:"healthy_s" jsonschema:"nullable"`
 }
 
 // DocumentProbe is one probe's figures.
@@ -119,7 +119,7 @@ type DocumentProbe struct {
 	OutageS        float64         `json:"outage_s"`
 	OutageAtLeast  bool            `json:"outage_at_least"` // its end never came: outage_s is the least it was
 	Outages        int             `json:"outages"`
-	RecoverS       *float64        `json:"recover_s"` // null: nothing was seen after the last undo
+	RecoverS       *float64        `json:"recover_s" jsonschema:"nullable"` // null: nothing was seen after the last undo
 	RecoverAtLeast bool            `json:"recover_at_least"`
 	BadReasons     []DocumentCount `json:"bad_reasons,omitempty"`
 	UnknownReasons []DocumentCount `json:"unknown_reasons,omitempty"`
@@ -131,9 +131,9 @@ type DocumentFigures struct {
 	Good    uint64   `json:"good"`
 	Bad     uint64   `json:"bad"`
 	Unknown uint64   `json:"unknown"`
-	P50     *float64 `json:"p50_ms"` // null: there was no answer
-	P95     *float64 `json:"p95_ms"`
-	P99     *float64 `json:"p99_ms"`
+	P50     *float64 `json:"p50_ms" jsonschema:"nullable"` // null: there was no answer
+	P95     *float64 `json:"p95_ms" jsonschema:"nullable"`
+	P99     *float64 `json:"p99_ms" jsonschema:"nullable"`
 	Late    float64  `json:"latest_ms"` // how late the latest question was asked
 }
 
