@@ -211,7 +211,7 @@ func (p *httpProbe) Look(parent context.Context) (experiments.Reading, error) {
 	if err == nil {
 		return reading, nil
 	}
-	err, asked := p.unnamed(err)
+	asked, err := p.unnamed(err)
 	if parent.Err() != nil || cannotLook(err) {
 		return nil, fmt.Errorf("ask %s: %w", asked, err)
 	}
@@ -242,15 +242,15 @@ func (p *httpProbe) suffered(err error, asked string) string {
 
 // unnamed takes the wrapper with the URL off an error: there may be a secret in
 // it. What stays of the URL is the host, after redirects not always the first one.
-func (p *httpProbe) unnamed(err error) (inner error, asked string) {
+func (p *httpProbe) unnamed(err error) (asked string, inner error) {
 	var named *url.Error
 	if !errors.As(err, &named) {
-		return err, p.asked
+		return p.asked, err
 	}
 	if u, bad := url.Parse(named.URL); bad == nil && u.Host != "" {
-		return named.Err, u.Host
+		return u.Host, named.Err
 	}
-	return named.Err, p.asked
+	return p.asked, named.Err
 }
 
 // Endpoints gives the server that is asked first; where it redirects to is not known before.

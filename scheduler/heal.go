@@ -74,13 +74,13 @@ type Healed struct {
 
 // Heal takes the run's lock, undoes every open injection, newest first, and
 // closes the record. With nothing open it writes nothing. first is written ahead, if it has a type.
-func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Event) (Healed, error) {
-	healed := Healed{Run: run.ID}
+func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Event) (healed Healed, err error) {
+	healed.Run = run.ID
 	lock, err := run.TryLock()
 	if err != nil {
 		return healed, fmt.Errorf("take the lock of run %s: %w", run.ID, err)
 	}
-	defer lock.Unlock()
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	record, err := run.Read()
 	if err != nil {
 		return healed, err

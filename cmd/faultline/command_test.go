@@ -197,13 +197,13 @@ func TestEveryStarterValidatesAndFitsTheSchema(t *testing.T) {
 
 func TestWhatInjectPrintsIsWhatItWouldRun(t *testing.T) {
 	s := newShell(t)
-	code, document, stderr := s.use("", "inject", "process.pause", "exe=x", "user=0", "pick=50%", "--for", "5s", "--allow", "last-replica,overlap",
+	code, _, stderr := s.use("", "inject", "process.pause", "exe=x", "user=0", "pick=50%", "--for", "5s", "--allow", "last-replica,overlap",
 		"--http", "http://127.0.0.1:1/", "--tcp", "127.0.0.1:1", "--tolerate", "during=99%,abort=5", "--every", "200ms", "--hypothesis", "costs ${5}", "--print")
 	if code != 2 || !strings.Contains(stderr, "${5} is no reference") {
 		t.Errorf("a reference in a flag: exit %d\n%s", code, stderr)
 	}
 	s.env = append(s.env, "PASSWORD=hunter2-very-secret")
-	code, document, stderr = s.use("", "inject", "process.pause", "exe=x", "user=0", "pick=50%", "--for", "5s", "--allow", "last-replica,overlap",
+	code, document, stderr := s.use("", "inject", "process.pause", "exe=x", "user=0", "pick=50%", "--for", "5s", "--allow", "last-replica,overlap",
 		"--http", "http://u:${env:PASSWORD}@127.0.0.1:1/", "--tolerate", "during=99%,abort=5", "--every", "200ms", "--print")
 	if code != 0 || strings.Contains(document, "hunter2") || !strings.Contains(document, "${env:PASSWORD}") {
 		t.Fatalf("exit %d\n%s%s", code, document, stderr)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,8 +103,8 @@ func (a *app) chapter(ctx context.Context, w *platform.World, home journal.Home,
 
 // interruptCode is the code for the signal that ended the context.
 func interruptCode(ctx context.Context) experiments.Exit {
-	aborted, ok := context.Cause(ctx).(*scheduler.Aborted)
-	if !ok {
+	var aborted *scheduler.Aborted
+	if !errors.As(context.Cause(ctx), &aborted) {
 		return experiments.ExitPassed
 	}
 	codes := map[experiments.AbortBy]experiments.Exit{

@@ -35,6 +35,8 @@ type Docker struct {
 	connecting sync.Mutex
 	client     *client.Client
 	at         endpoint
+	asked      sync.WaitGroup // what connect asked beforehand
+	hangUp     context.CancelFunc
 
 	asking sync.Mutex
 	info   *EngineInfo
@@ -63,6 +65,8 @@ func (d *Docker) Close() error {
 	if d.client == nil {
 		return nil
 	}
+	d.hangUp()
+	d.asked.Wait()
 	return d.client.Close()
 }
 
@@ -89,23 +93,39 @@ func (d *Docker) connect(ctx context.Context) (*client.Client, error) {
 	}
 	c.NegotiateAPIVersionPing(ping)
 	d.client, d.at = c, at
+	d.foresee(c)
 	return c, nil
+}
+
+// foresee asks who the engine is while the caller asks something else: the
+// answer takes an engine longer than any other, and all that aim need it.
+func (d *Docker) foresee(c *client.Client) {
+	ctx, hangUp := context.WithTimeout(context.Background(), time.Minute)
+	d.hangUp = hangUp
+	d.asked.Go(func() {
+		defer hangUp()
+		_, _ = d.learn(ctx, c) // whoever needs the answer asks again, and gets the error
+	})
 }
 
 // Info names the engine and its endpoint. What an engine is does not change, so it is asked once.
 func (d *Docker) Info(ctx context.Context) (EngineInfo, error) {
+	c, err := d.connect(ctx)
+	if err != nil {
+		return EngineInfo{}, err
+	}
+	return d.learn(ctx, c)
+}
+
+func (d *Docker) learn(ctx context.Context, c *client.Client) (EngineInfo, error) {
 	d.asking.Lock()
 	defer d.asking.Unlock()
 	if d.info != nil {
 		return *d.info, nil
 	}
-	c, err := d.connect(ctx)
-	if err != nil {
-		return EngineInfo{}, err
-	}
 	said, err := c.Info(ctx)
 	if err != nil {
-		return EngineInfo{}, fmt.Errorf("ask the engine at %s what it is: %w", d.at.host, engineError(err))
+		return EngineInfo{}, fmt.Errorf("ask the engine at %s what it is: %w", c.DaemonHost(), engineError(err))
 	}
 	d.info = &EngineInfo{
 		ID: said.ID, Name: "Docker", Version: said.ServerVersion, API: c.ClientVersion(),
@@ -307,7 +327,7 @@ func (d *Docker) Start(ctx context.Context, id string) error {
 	}
 	// "Not found" may be said of its network or its volume too.
 	if _, looked := d.Inspect(ctx, id); looked == nil {
-		return fmt.Errorf("start container %s: something that it needs is not there any more: %s", short(id), errors.Unwrap(err))
+		return fmt.Errorf("start container %s: something that it needs is not there any more: %s", short(id), errors.Unwrap(err)) //nolint:errorlint // it is not ErrGone that is said here
 	}
 	return err
 }

@@ -67,7 +67,7 @@ func TestEngineErrorsHaveClasses(t *testing.T) {
 				t.Fatal("no error")
 			}
 			for _, class := range []error{ErrGone, ErrDenied, ErrUnreachable, ErrUnsupported, ErrNotOurs} {
-				if errors.Is(err, class) != (class == row.want) {
+				if errors.Is(err, class) != (class == row.want) { //nolint:errorlint // these two are the very same value or not
 					t.Errorf("%v: is %q %v", err, class, errors.Is(err, class))
 				}
 			}
