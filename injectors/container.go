@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/faultline-sh/faultline/experiments"
@@ -22,21 +23,29 @@ type containerID struct {
 
 // aimContainer reads a victim in full. It is ErrGone when there is none, ErrChanged when it is no target any more.
 func aimContainer(ctx context.Context, w World, victim experiments.Candidate) (platform.Container, containerID, error) {
+	c, err := inspectVictim(ctx, w, victim)
+	if err != nil {
+		return c, containerID{}, err
+	}
+	id, err := identify(ctx, w, c)
+	return c, id, err
+}
+
+func inspectVictim(ctx context.Context, w World, victim experiments.Candidate) (platform.Container, error) {
 	c, err := w.Engine.Inspect(ctx, victim.ID)
 	if errors.Is(err, platform.ErrGone) {
 		err = fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	if err != nil {
-		return c, containerID{}, err
+	if why := noTarget(c); err == nil && why != "" {
+		err = fmt.Errorf("aim at container %s: %s now: %w", c.Name, why, ErrChanged)
 	}
+	return c, err
+}
+
+// identify writes down who the container is, for any process that comes later.
+func identify(ctx context.Context, w World, c platform.Container) (containerID, error) {
 	info, err := w.Engine.Info(ctx)
-	if err != nil {
-		return c, containerID{}, err
-	}
-	if why := noTarget(c); why != "" {
-		return c, containerID{}, fmt.Errorf("aim at container %s: %s now: %w", c.Name, why, ErrChanged)
-	}
-	return c, containerID{Engine: info.ID, Endpoint: info.Endpoint, ID: c.ID, Name: c.Name, StartedAt: c.StartedAt}, nil
+	return containerID{Engine: info.ID, Endpoint: info.Endpoint, ID: c.ID, Name: c.Name, StartedAt: c.StartedAt}, err
 }
 
 // look inspects the container. Before "there is none" is believed, the engine
@@ -50,11 +59,17 @@ func (id containerID) look(ctx context.Context, w World) (platform.Container, er
 	switch {
 	case infoErr != nil:
 		return c, infoErr
-	case info.ID != id.Engine && info.Endpoint != id.Endpoint:
+	case !id.knownTo(info):
 		return c, fmt.Errorf("look at container %s: it was on the engine at %s and this is another one, at %s: set DOCKER_HOST=%s: %w",
 			id.Name, id.Endpoint, info.Endpoint, id.Endpoint, platform.ErrUnreachable)
 	}
 	return c, fmt.Errorf("container %s (%.12s) is no more: %w: %w", id.Name, id.ID, ErrGone, err)
+}
+
+// knownTo says that it is this engine which had the container. A local socket
+// leads to the same machine every day; an address elsewhere may not.
+func (id containerID) knownTo(info platform.EngineInfo) bool {
+	return info.ID == id.Engine || info.Endpoint == id.Endpoint && (strings.HasPrefix(id.Endpoint, "unix:") || strings.HasPrefix(id.Endpoint, "npipe:"))
 }
 
 // is says that c has not been started again since it was aimed at.

@@ -53,11 +53,11 @@ func (containerCrash) Choose(ctx context.Context, w World, s ContainerCrashSpec)
 }
 
 func (containerCrash) Aim(ctx context.Context, w World, _ ContainerCrashSpec, o experiments.Order) ([]ContainerCrashTarget, error) {
-	c, id, err := aimContainer(ctx, w, o.Victim)
+	c, err := inspectVictim(ctx, w, o.Victim)
 	if err != nil {
 		return nil, err
 	}
-	t := ContainerCrashTarget{containerID: id, Policy: c.RestartPolicy, Restarts: c.RestartCount, Checked: c.Health != "none"}
+	t := ContainerCrashTarget{Policy: c.RestartPolicy, Restarts: c.RestartCount, Checked: c.Health != "none"}
 	init, err := w.Engine.Init(ctx, c)
 	if err == nil {
 		if err = w.Processes.MaySignal(ctx, init); err != nil {
@@ -72,6 +72,12 @@ func (containerCrash) Aim(ctx context.Context, w World, _ ContainerCrashSpec, o 
 	case errors.Is(err, platform.ErrGone), errors.Is(err, platform.ErrNotOurs):
 		return nil, fmt.Errorf("%w: %w", ErrChanged, err)
 	default:
+		return nil, err
+	}
+	if t.containerID, err = identify(ctx, w, c); err != nil {
+		if t.Init != nil {
+			w.Processes.Release(*t.Init)
+		}
 		return nil, err
 	}
 	return []ContainerCrashTarget{t}, nil

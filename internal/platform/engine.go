@@ -32,13 +32,12 @@ type Docker struct {
 	inspects  *semaphore.Weighted
 	own       func() (containers, error) // those that this process is in
 
-	connecting sync.Mutex
+	connecting *semaphore.Weighted // guards what follows; unlike a mutex, it does not keep who has run out of time
 	client     *client.Client
-	at         endpoint
-	asked      sync.WaitGroup // what connect asked beforehand
+	foreseen   sync.WaitGroup
 	hangUp     context.CancelFunc
 
-	asking sync.Mutex
+	asking *semaphore.Weighted // guards info
 	info   *EngineInfo
 }
 
@@ -55,26 +54,33 @@ func NewDockerAt(host string, processes Processes) *Docker {
 }
 
 func newDocker(processes Processes, find func() (endpoint, error)) *Docker {
-	return &Docker{processes: processes, endpoint: find, inspects: semaphore.NewWeighted(inspectsAtOnce), own: sync.OnceValues(ownContainer)}
+	return &Docker{
+		processes: processes, endpoint: find, own: sync.OnceValues(ownContainer),
+		inspects: semaphore.NewWeighted(inspectsAtOnce), connecting: semaphore.NewWeighted(1), asking: semaphore.NewWeighted(1),
+	}
 }
 
 // Close gives back idle connections; the engine can still be asked.
 func (d *Docker) Close() error {
-	d.connecting.Lock()
-	defer d.connecting.Unlock()
+	if err := d.connecting.Acquire(context.Background(), 1); err != nil {
+		return err
+	}
+	defer d.connecting.Release(1)
 	if d.client == nil {
 		return nil
 	}
 	d.hangUp()
-	d.asked.Wait()
+	d.foreseen.Wait()
 	return d.client.Close()
 }
 
 // connect makes the client and agrees with the engine on a version of the API.
 // An engine that did not answer is asked again the next time.
 func (d *Docker) connect(ctx context.Context) (*client.Client, error) {
-	d.connecting.Lock()
-	defer d.connecting.Unlock()
+	if err := d.connecting.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("reach the container engine: %w", engineError(err))
+	}
+	defer d.connecting.Release(1)
 	if d.client != nil {
 		return d.client, nil
 	}
@@ -89,10 +95,10 @@ func (d *Docker) connect(ctx context.Context) (*client.Client, error) {
 	// Asked here because the client itself would go on after a failure, with a version of its own.
 	ping, err := c.Ping(ctx)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reach the container engine at %s: %w: is it running? set DOCKER_HOST if it is elsewhere", at.host, engineError(err)), c.Close())
+		return nil, errors.Join(fmt.Errorf("reach the container engine at %s: %w: is it running? set DOCKER_HOST if it is elsewhere", c.DaemonHost(), engineError(err)), c.Close())
 	}
 	c.NegotiateAPIVersionPing(ping)
-	d.client, d.at = c, at
+	d.client = c
 	d.foresee(c)
 	return c, nil
 }
@@ -102,7 +108,7 @@ func (d *Docker) connect(ctx context.Context) (*client.Client, error) {
 func (d *Docker) foresee(c *client.Client) {
 	ctx, hangUp := context.WithTimeout(context.Background(), time.Minute)
 	d.hangUp = hangUp
-	d.asked.Go(func() {
+	d.foreseen.Go(func() {
 		defer hangUp()
 		_, _ = d.learn(ctx, c) // whoever needs the answer asks again, and gets the error
 	})
@@ -118,8 +124,10 @@ func (d *Docker) Info(ctx context.Context) (EngineInfo, error) {
 }
 
 func (d *Docker) learn(ctx context.Context, c *client.Client) (EngineInfo, error) {
-	d.asking.Lock()
-	defer d.asking.Unlock()
+	if err := d.asking.Acquire(ctx, 1); err != nil {
+		return EngineInfo{}, fmt.Errorf("ask the engine at %s what it is: %w", c.DaemonHost(), engineError(err))
+	}
+	defer d.asking.Release(1)
 	if d.info != nil {
 		return *d.info, nil
 	}

@@ -108,6 +108,20 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// Who waits for the same answer as another does not wait longer than it may.
+func TestInfoOfAnEngineThatHangs(t *testing.T) {
+	stop := make(chan struct{})
+	engine := fakeEngine(t, func(http.ResponseWriter, *http.Request) { <-stop })
+	t.Cleanup(func() { close(stop) })
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		if _, err := engine.Info(ctx); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%v, want %v", err, ErrUnreachable)
+		}
+		cancel()
+	}
+}
+
 // An engine says "not found" of a network that a start needs, too.
 func TestStartThatLacksItsNetworkIsNotGone(t *testing.T) {
 	engine := fakeEngine(t, func(w http.ResponseWriter, r *http.Request) {
@@ -134,6 +148,9 @@ func TestHalfAnAnswerIsAnError(t *testing.T) {
 func TestListAsksThreeTimesWhateverThereIs(t *testing.T) {
 	var asked atomic.Int32
 	engine := fakeEngine(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/containers/json" {
+			return
+		}
 		asked.Add(1)
 		switch filter := r.URL.Query().Get("filters"); {
 		case filter == "":
@@ -163,7 +180,10 @@ func TestListAsksThreeTimesWhateverThereIs(t *testing.T) {
 func TestInspectsAreBounded(t *testing.T) {
 	var now, most atomic.Int32
 	all := make(chan struct{})
-	engine := fakeEngine(t, func(w http.ResponseWriter, _ *http.Request) {
+	engine := fakeEngine(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/info" {
+			return
+		}
 		if n := now.Add(1); n > most.Load() {
 			most.Store(n)
 		}
