@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +30,39 @@ func TestH3_CrashAnywhereLeavesNothing(t *testing.T) {
 		for _, s := range subjects {
 			t.Run(name+"/"+s.name, func(t *testing.T) { sweep(t, k, s) })
 		}
+	}
+}
+
+// What only the journal can heal, with the undo itself killed on the way.
+func TestH3_CrashDuringUndoLeavesNothing(t *testing.T) {
+	for _, name := range []string{"process.pause by SIGSTOP", "container.stop", "container.pause", "exec"} {
+		t.Run(name, func(t *testing.T) { sweepUndo(t, kinds[name]) })
+	}
+}
+
+// The sweeps prove something only if what they compare changes while a fault is on.
+func TestTheWorldIsSeenToBreak(t *testing.T) {
+	for name, k := range kinds {
+		if k.fresh {
+			continue // what is broken stays broken: its target is not compared
+		}
+		t.Run(name, func(t *testing.T) {
+			testenv.Require(t, append([]string{"strace", "root"}, k.needs...)...)
+			w := newWorker(t, k.lasting())
+			a, file := w.prepare()
+			before := w.state()
+			o := a.order(file)
+			o.Subject, o.Match, o.Kill = "holder", "write journal.jsonl", firstConfirm // and nobody dies
+			seen, err := o.run(w.tracer, func() {
+				testenv.Eventually(t, 2*time.Second, "the target's state changes from "+before, func() bool { return w.state() != before })
+			})
+			if err != nil || !seen.Killed {
+				t.Fatalf("%v\n%s", err, seen.Output)
+			}
+			if problems := a.residue(before); len(problems) > 0 {
+				t.Errorf("after a whole run: %v", problems)
+			}
+		})
 	}
 }
 

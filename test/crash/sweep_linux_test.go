@@ -33,6 +33,16 @@ type kind struct {
 	without int // a capability that faultline does not get, -1: none
 }
 
+// lasting is the same fault for longer than it takes to look at it.
+func (k kind) lasting() kind {
+	target := k.target
+	k.target = func(t *testing.T) (string, func() string) {
+		document, state := target(t)
+		return strings.Replace(document, "for: 150ms", "for: 4s", 1), state
+	}
+	return k
+}
+
 // A subject is whose changes are counted, and who dies.
 type subject struct {
 	name string
@@ -57,6 +67,24 @@ const most = 2000
 func sweep(t *testing.T, k kind, s subject) {
 	testenv.Require(t, append([]string{"strace", "root"}, k.needs...)...)
 	began := time.Now()
+	points, a := everyPoint(t, k, func(w *worker, point int) *attempt { return w.try(s, point) })
+	if a == nil {
+		return
+	}
+	least := 1
+	if s.of == "holder" {
+		least = a.lines + k.changes
+	}
+	if points < least {
+		t.Errorf("only %d points, and a whole run writes %d lines and changes %d things: points were missed", points, a.lines, k.changes)
+	}
+	t.Logf("%s: %s killed at %d points (%d journal lines, %d changes), residue 0, %s: %s",
+		t.Name(), s.name, points, a.lines, k.changes, time.Since(began).Round(time.Second), tally(a.seen.Points))
+}
+
+// everyPoint tries point after point until nobody is killed any more. It gives the
+// last point that killed and the attempt that ended by itself, nil when t has failed.
+func everyPoint(t *testing.T, k kind, try func(w *worker, point int) *attempt) (int, *attempt) {
 	var next, last atomic.Int64
 	var whole atomic.Pointer[attempt]
 	var working sync.WaitGroup
@@ -69,7 +97,7 @@ func sweep(t *testing.T, k kind, s subject) {
 					t.Errorf("%d points and no end", most)
 					return
 				}
-				a := w.try(s, point)
+				a := try(w, point)
 				if a == nil {
 					return // it has failed t
 				}
@@ -77,24 +105,17 @@ func sweep(t *testing.T, k kind, s subject) {
 					whole.CompareAndSwap(nil, a)
 					return
 				}
-				last.Store(max(last.Load(), int64(point)))
+				for seen := last.Load(); int64(point) > seen && !last.CompareAndSwap(seen, int64(point)); {
+					seen = last.Load()
+				}
 			}
 		})
 	}
 	working.Wait()
-	a := whole.Load()
-	if a == nil || t.Failed() {
-		return
+	if t.Failed() {
+		return 0, nil
 	}
-	least := 1
-	if s.of == "holder" {
-		least = a.lines + k.changes
-	}
-	if points := int(last.Load()); points < least {
-		t.Errorf("only %d points, and a whole run writes %d lines and changes %d things: points were missed", points, a.lines, k.changes)
-	}
-	t.Logf("%s: %s killed at %d points (%d journal lines, %d changes), residue 0, %s: %s",
-		t.Name(), s.name, last.Load(), a.lines, k.changes, time.Since(began).Round(time.Second), tally(a.seen.Points))
+	return int(last.Load()), whole.Load()
 }
 
 // tally says how often each name occurs.
@@ -180,7 +201,7 @@ func (w *worker) try(s subject, point int) *attempt {
 	var err error
 	a.seen, err = o.run(w.tracer, func() {
 		if point%2 == 0 { // a user who does not wait for the holder to heal
-			a.undo("at once", nil)
+			a.undo("at once")
 		}
 	})
 	if err != nil {
@@ -191,13 +212,64 @@ func (w *worker) try(s subject, point int) *attempt {
 		w.t.Errorf("a run that was not killed ended with %d:\n%s", a.seen.Exit, a.seen.Output)
 		return nil
 	}
-	a.undo("after the crash", nil)
-	a.undo("again", nil)
+	return a.compare(s.name, point, before)
+}
+
+// compare undoes as a user does after a crash, again, and looks for what is left; nil when it has failed t.
+func (a *attempt) compare(who string, point int, before string) *attempt {
+	a.undo("after the crash")
+	a.undo("again")
 	if problems := a.residue(before); len(problems) > 0 {
-		w.t.Errorf("%s killed before point %d (%s):\n  %s\n%s", s.name, point, a.at(), strings.Join(problems, "\n  "), a.story())
+		a.t.Errorf("%s killed before point %d (%s):\n  %s\n%s", who, point, a.at(), strings.Join(problems, "\n  "), a.story())
 		return nil
 	}
 	return a
+}
+
+// tryUndo leaves the fault behind, kills the undo at the point, undoes again, and compares; nil when it has failed t.
+func (w *worker) tryUndo(point int) *attempt {
+	a, file := w.prepare()
+	before := w.state()
+	o := a.order(file)
+	// Before the line that says that the fault is in effect: it is, and nobody has begun to heal.
+	o.Subject, o.Match, o.Kill, o.Dies = "holder", "write journal.jsonl", firstConfirm, []string{"holder", "tool"}
+	var err error
+	if a.seen, err = o.run(w.tracer, func() {}); err != nil || !a.seen.Killed {
+		w.t.Errorf("point %d: leaving a fault behind: %v\n%s", point, err, a.story())
+		return nil
+	}
+	if w.state() == before {
+		w.t.Errorf("point %d: nothing was left behind, so there is nothing to undo\n%s", point, a.story())
+		return nil
+	}
+	undo := order{Argv: []string{a.exe, "undo", "--all"}, Env: o.Env, Dir: o.Dir, Subject: "tool", Kill: point, Dies: []string{"tool"}, Without: -1}
+	if a.seen, err = undo.run(w.tracer, func() {}); err != nil {
+		w.t.Errorf("point %d: %v", point, err)
+		return nil
+	}
+	if !a.seen.Killed && a.seen.Exit != 0 {
+		w.t.Errorf("an undo that was not killed ended with %d:\n%s", a.seen.Exit, a.seen.Output)
+		return nil
+	}
+	return a.compare("undo", point, before)
+}
+
+// firstConfirm is the line behind run, before, baseline, during, aimed and injected.
+const firstConfirm = 7
+
+// sweepUndo kills the undo itself at point after point.
+func sweepUndo(t *testing.T, k kind) {
+	testenv.Require(t, append([]string{"strace", "root"}, k.needs...)...)
+	began := time.Now()
+	points, a := everyPoint(t, k.lasting(), func(w *worker, point int) *attempt { return w.tryUndo(point) })
+	if a == nil {
+		return
+	}
+	const least = 2 + 1 // it writes undone and closed, and changes the target
+	if points < least {
+		t.Errorf("only %d points: points were missed", points)
+	}
+	t.Logf("%s: undo killed at %d points, residue 0, %s: %s", t.Name(), points, time.Since(began).Round(time.Second), tally(a.seen.Points))
 }
 
 // at is the call before which it was killed.
@@ -211,14 +283,11 @@ func (a *attempt) at() string {
 const undoLimit = 60 * time.Second
 
 // undo does what a user does then; it must end with 0.
-func (a *attempt) undo(when string, wrap func(*exec.Cmd)) {
+func (a *attempt) undo(when string) {
 	ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, a.exe, "undo", "--all")
 	cmd.Env = append(os.Environ(), a.home...)
-	if wrap != nil {
-		wrap(cmd)
-	}
 	out, err := cmd.CombinedOutput()
 	a.undos = append(a.undos, fmt.Sprintf("undo %s: %v\n%s", when, err, out))
 	if err != nil {
