@@ -105,7 +105,8 @@ func (p processProbe) Look(ctx context.Context) (experiments.Reading, error) {
 	}
 	count, untold := 0, ""
 	for _, one := range all {
-		if slices.Contains(own, one.PID) || isDead(one) {
+		// A pattern also matches the command line that holds it; a pid means what it says.
+		if p.selected.PID == 0 && slices.Contains(own, one.PID) || isDead(one) {
 			continue
 		}
 		matches, unread, _ := m.Match(one)

@@ -131,9 +131,16 @@ func (j *judgement) inEffect() {
 		c.Verdict, c.Why, c.Skipped = j.faultVerdict(f)
 		j.add(c)
 	}
-	if len(j.r.faults) == 0 {
+	if len(j.r.faults) == 0 && !j.watched() {
 		j.add(Check{Axis: AxisValid, Name: "a fault was in effect", Verdict: experiments.Inconclusive, Why: "The plan has no fault, so nothing was tested."})
 	}
+}
+
+// watched says whether this is a run of probes alone, whose hypothesis is about
+// the service as it is: availability monitoring.
+func (j *judgement) watched() bool {
+	_, during := j.phase(experiments.PhaseDuring)
+	return len(j.r.header.Plan.Experiment.Faults) == 0 && len(j.s.Probes) > 0 && during
 }
 
 func (j *judgement) faultVerdict(f *faultRecord) (v experiments.Verdict, why string, skipped bool) {
@@ -349,7 +356,7 @@ func (j *judgement) hypothesis() {
 	}
 	for n := range j.s.Probes {
 		c := Check{Axis: AxisHypothesis, Name: named(j.s.Probes[n].Name) + " during the faults", Took: during.To - during.From}
-		if j.injectedAny() {
+		if j.injectedAny() || j.watched() {
 			c.Verdict, c.Why = j.probeVerdict(n)
 		} else {
 			c.Verdict, c.Skipped = experiments.Inconclusive, true

@@ -257,9 +257,7 @@ func measure(plan *experiments.Plan) {
 		first, last = min(first, f.At), max(last, f.At+f.For)
 	}
 	plan.Targets = len(hit)
-	if len(plan.Faults) > 0 {
-		plan.Duration = max(last-first, plan.Experiment.Timeline.During)
-	}
+	plan.Duration = max(last-min(first, last), plan.Experiment.Timeline.During)
 }
 
 func checkLimits(plan experiments.Plan, why *reasons) {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/faultline-sh/faultline/experiments"
@@ -240,15 +239,15 @@ func (p *parent) before(ctx context.Context) bool {
 	}
 	ctx, stop := p.abortable(ctx)
 	defer stop(nil)
-	baseline := &collected{byProbe: make([][]experiments.Sample, len(p.prepared))}
-	stopSampling := p.sample(baseline.add)
+	baseline := NewBaselineFold(p.start.Plan.Experiment.Probes)
+	stopSampling := p.sample(baseline.Sample)
 	whole := sleepUntil(ctx, p.World.Host, p.World.Host.Boottime().Add(length), time.Time{})
 	stopSampling()
 	if !whole {
 		p.abort(context.Cause(ctx))
 		return false
 	}
-	held, unknown, why := Baseline(baseline.byProbe, p.start.Plan.Experiment.Probes)
+	held, unknown, why := baseline.Verdict()
 	e := experiments.Event{Type: experiments.EventBaseline, Why: strings.Join(why, "; ")}
 	if !held {
 		e.Error = "did not hold"
@@ -258,18 +257,6 @@ func (p *parent) before(ctx context.Context) bool {
 	}
 	p.note(e)
 	return held
-}
-
-// collected is one phase's samples, for the baseline only.
-type collected struct {
-	mu      sync.Mutex
-	byProbe [][]experiments.Sample
-}
-
-func (c *collected) add(s experiments.Sample) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.byProbe[s.Probe] = append(c.byProbe[s.Probe], s)
 }
 
 // abortable ends with an *Aborted cause: the caller's, a full disk's, or one
