@@ -20,6 +20,7 @@ func commands() []func(*app) *cobra.Command {
 		newInject,
 		newInit,
 		newSchema,
+		newCompletion,
 		newVersion,
 	}
 }

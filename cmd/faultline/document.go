@@ -58,7 +58,11 @@ func (a *app) tellProblems(problems []experiments.Problem) error {
 		return exit(experiments.ExitUsage)
 	}
 	for _, p := range problems {
-		fmt.Fprintf(a.err, "%s:%d:%d: %s\n", p.File, p.Line, p.Column, p.Problem)
+		if p.File == fromFlags {
+			fmt.Fprintf(a.err, "%s: %s\n", p.File, p.Problem) // nobody wrote lines
+			continue
+		}
+		fmt.Fprintln(a.err, p)
 	}
 	noun := "problems"
 	if len(problems) == 1 {

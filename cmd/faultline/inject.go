@@ -27,6 +27,9 @@ type injectFlags struct {
 	print                 bool
 }
 
+// fromFlags stands where a document's file does.
+const fromFlags = "inject"
+
 func newInject(a *app) *cobra.Command {
 	f := &injectFlags{}
 	cmd := &cobra.Command{
@@ -48,7 +51,7 @@ inconclusive. ` + "`faultline list faults`" + ` lists the kinds; --print shows t
 			if err != nil {
 				return err
 			}
-			es, err := a.parse([]experiments.File{{Name: "inject", Text: text}}, nil)
+			es, err := a.parse([]experiments.File{{Name: fromFlags, Text: text}}, nil)
 			if err != nil {
 				return err
 			}

@@ -146,6 +146,7 @@ func (a *app) healOrphans(ctx context.Context, w *platform.World, home journal.H
 
 // runOne carries out one plan, writes its reports and prints its last line.
 func (a *app) runOne(ctx context.Context, w *platform.World, home journal.Home, f *runFlags, plan experiments.Plan) (experiments.Exit, error) {
+	plan.Experiment.Secrets = a.secrets // a plan that was loaded has none
 	document, err := experiments.MarshalDocument(plan.Experiment)
 	if err != nil {
 		return 0, fmt.Errorf("write down the experiment: %w", err)
