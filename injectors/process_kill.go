@@ -78,7 +78,7 @@ var processKillAbout = About{
 	Example: `- name: kill one worker
   at: 0s
   process.kill:
-    select: {exe: redis-server, port: 6379} # pid, exe, arg, cmdline, pidfile, port, user, cgroup, unit; all must hold
+    select: {port: 6379} # it listens there; or pid, exe, arg, cmdline, pidfile, port, user, cgroup, unit; all must hold
     pick: 1        # a count, 50% or all
     signal: KILL   # or TERM, SIGTERM, 15
 `,

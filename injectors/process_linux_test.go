@@ -181,6 +181,24 @@ func TestWhatCannotBeReadIsSkippedAndNamed(t *testing.T) {
 	}
 }
 
+func TestLinkToTheExecutableIsExplained(t *testing.T) {
+	dir := t.TempDir()
+	real := filepath.Join(dir, "real-program")
+	if err := os.WriteFile(real, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "linked-name")
+	if err := os.Symlink(real, link); err != nil {
+		t.Fatal(err)
+	}
+	w, processes := twinWorld()
+	processes.Start(platform.Process{Exe: real, Args: []string{"linked-name"}})
+	choice, err := by(selector.Process{Exe: link}).Choose(t.Context(), w, experiments.Pick{All: true})
+	if err != nil || len(choice.Matched) != 0 || len(choice.Skipped) != 1 || !strings.Contains(choice.Skipped[0].Why, real) {
+		t.Errorf("matched %v, skipped %v (%v); want the link explained", choice.Matched, choice.Skipped, err)
+	}
+}
+
 func TestTitlesAreShown(t *testing.T) {
 	rows := []struct {
 		sentence, exe, title, want string

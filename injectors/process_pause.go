@@ -65,7 +65,7 @@ var processPauseAbout = About{
   at: 0s
   for: 10s
   process.pause:
-    select: {exe: redis-server, port: 6379} # pid, exe, arg, cmdline, pidfile, port, user, cgroup, unit; all must hold
+    select: {port: 6379} # it listens there; or pid, exe, arg, cmdline, pidfile, port, user, cgroup, unit; all must hold
     pick: 1        # a count, 50% or all
 `,
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -75,7 +76,28 @@ func (s ProcessSelect) Choose(ctx context.Context, w World, pick experiments.Pic
 			}
 		}
 	}
+	if target := linkedTo(s.Exe); len(choice.Matched) == 0 && target != "" {
+		choice.Skipped = append(choice.Skipped, experiments.Skipped{Name: "exe " + s.Exe, Why: fmt.Sprintf(
+			"it is a link to %s, and processes are known by what they really run: write that, and port or arg to tell it from others that do", target)})
+	}
 	return choice, nil
+}
+
+// linkedTo says what an executable's file really is, where its name is only a
+// link: on Debian redis-server and redis-sentinel are one program of a third name.
+func linkedTo(exe string) string {
+	if exe == "" {
+		return ""
+	}
+	path, err := exec.LookPath(exe)
+	if err != nil {
+		return ""
+	}
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil || filepath.Base(target) == filepath.Base(path) {
+		return ""
+	}
+	return target
 }
 
 // addProcess proves who the process is; one that ended meanwhile is left out.
