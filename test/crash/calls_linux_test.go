@@ -18,8 +18,8 @@ type call struct {
 
 // changes are the system calls by which faultline can change anything outside
 // itself. Each gives the name of the point, or "" when this one changes nothing.
-// Reading, waiting, memory and threads are left out: a crash between two of
-// those is the same crash as one at the next change.
+// Reading, waiting, memory and what a thread does to itself (setns) are left out:
+// a crash between two of those is the same crash as one at the next change.
 var changes = map[uint64]func(call) string{
 	unix.SYS_WRITE:             call.write,
 	unix.SYS_PWRITE64:          call.onFile,
@@ -44,7 +44,6 @@ var changes = map[uint64]func(call) string{
 	unix.SYS_SENDTO:            call.plain,
 	unix.SYS_SENDMSG:           call.plain,
 	unix.SYS_SENDMMSG:          call.plain,
-	unix.SYS_SETNS:             call.plain,
 	unix.SYS_CLONE:             call.spawn,
 	unix.SYS_EXIT_GROUP:        call.plain,
 }
@@ -54,7 +53,7 @@ var callNames = map[uint64]string{
 	unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FALLOCATE: "fallocate", unix.SYS_FCHMOD: "fchmod", unix.SYS_FLOCK: "flock", unix.SYS_OPENAT: "create",
 	unix.SYS_MKDIRAT: "mkdir", unix.SYS_UNLINKAT: "unlink", unix.SYS_RENAMEAT: "rename", unix.SYS_RENAMEAT2: "rename", unix.SYS_FCHMODAT: "chmod",
 	unix.SYS_KILL: "kill", unix.SYS_TGKILL: "tgkill", unix.SYS_PIDFD_SEND_SIGNAL: "pidfd_send_signal", unix.SYS_PTRACE: "ptrace",
-	unix.SYS_CONNECT: "connect", unix.SYS_SENDTO: "sendto", unix.SYS_SENDMSG: "sendmsg", unix.SYS_SENDMMSG: "sendmmsg", unix.SYS_SETNS: "setns",
+	unix.SYS_CONNECT: "connect", unix.SYS_SENDTO: "sendto", unix.SYS_SENDMSG: "sendmsg", unix.SYS_SENDMMSG: "sendmmsg",
 	unix.SYS_CLONE: "spawn", unix.SYS_EXIT_GROUP: "exit",
 }
 

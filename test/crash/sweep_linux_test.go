@@ -58,7 +58,7 @@ var subjects = []subject{
 }
 
 // workers break at the same time, each its own target: most of a run is waiting.
-const workers = 3
+const workers = 4
 
 // most points that one sweep may take: far above what a run changes, so that a run that never ends fails.
 const most = 2000
