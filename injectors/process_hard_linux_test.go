@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -312,4 +313,77 @@ func TestPausedProcessGetsItsSignalsLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	testenv.Eventually(t, 5*time.Second, "it ends by the signal that it got meanwhile", func() bool { return strings.HasPrefix(seenState(t, v.PID), "gone") })
+}
+
+// Threads that are born while others are being stopped are caught as well.
+func TestPauseCatchesThreadsThatAreBornMeanwhile(t *testing.T) {
+	if os.Getenv(inner) == "churn" {
+		fmt.Println("ready")
+		for range 4 {
+			go func() {
+				for {
+					born := make(chan struct{})
+					go func() {
+						runtime.LockOSThread() // never unlocked: its thread ends with it
+						close(born)
+					}()
+					<-born
+				}
+			}()
+		}
+		io.Copy(io.Discard, os.Stdin)
+		return
+	}
+	w := hostWorld(t)
+	// A shell stands between, so that it is no child of ours.
+	shell := exec.Command("sh", "-c", `"$0" "$@" <&3 & echo pid $!; wait`, "/proc/self/exe", "-test.run=^"+t.Name()+"$")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell.Args[3] = self
+	shell.Env = append(os.Environ(), inner+"=churn")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell.ExtraFiles = []*os.File{read}
+	out, err := shell.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	defer func() {
+		write.Close()
+		shell.Wait() // how the churn ends is not asked
+	}()
+	pid := 0
+	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "ready"; {
+		if n, ok := strings.CutPrefix(lines.Text(), "pid "); ok {
+			pid, _ = strconv.Atoi(n)
+		}
+	}
+	pause := processPause{}
+	for range 20 {
+		targets, err := pause.Aim(t.Context(), w, ProcessPauseSettings{}, orderAt(t, w, pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, err := pause.Inject(t.Context(), w, targets[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			effect, err := pause.Confirm(t.Context(), w, targets[0])
+			if err != nil || effect.State != experiments.EffectOn {
+				t.Errorf("reads back as %v (%v), want every thread stopped", effect, err)
+			}
+		}
+		if err := errors.Join(held.Close(), pause.Undo(t.Context(), w, targets[0])); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
