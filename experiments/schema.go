@@ -116,7 +116,7 @@ func documentType(t reflect.Type) *jsonschema.Schema {
 	case t.Kind() == reflect.Pointer:
 		return nil
 	case pointer.Implements(jsonUnmarshaler) || pointer.Implements(textUnmarshaler):
-		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}}}
+		return selfRead(t)
 	}
 	switch t.Kind() {
 	case reflect.Bool:
@@ -129,6 +129,17 @@ func documentType(t reflect.Type) *jsonschema.Schema {
 		return either(&jsonschema.Schema{Type: "number"})
 	}
 	return nil
+}
+
+// selfRead is a type that reads itself: only its underlying kind says what it may take.
+func selfRead(t reflect.Type) *jsonschema.Schema {
+	switch t.Kind() {
+	case reflect.Slice:
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "array"}, {Type: "string"}}}
+	case reflect.Struct, reflect.Map:
+		return &jsonschema.Schema{}
+	}
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}}}
 }
 
 // describe says in an editor what the keys are for.

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+
 	"github.com/faultline-sh/faultline/internal/testenv"
 )
 
@@ -177,6 +180,7 @@ func TestEveryFlagIsAlsoInTheEnvironment(t *testing.T) {
 
 func TestEveryStarterValidatesAndFitsTheSchema(t *testing.T) {
 	s := newShell(t)
+	schema := s.schema()
 	for _, list := range []string{"faults", "probes"} {
 		code, stdout, stderr := s.use("", "list", list, "--json")
 		var kinds []map[string]string
@@ -191,8 +195,79 @@ func TestEveryStarterValidatesAndFitsTheSchema(t *testing.T) {
 			if code, _, stderr := s.use(document, "validate", "-"); code != 0 {
 				t.Errorf("validate what init %s printed: exit %d\n%s\n%s", kind["kind"], code, stderr, document)
 			}
+			if err := schema.Validate(inJSON(t, document)); err != nil {
+				t.Errorf("the schema refuses what init %s printed: %v\n%s", kind["kind"], err, document)
+			}
 		}
 	}
+}
+
+// TestTheSchemaTakesEveryExample: an editor must not underline what runs.
+func TestTheSchemaTakesEveryExample(t *testing.T) {
+	s := newShell(t)
+	schema, examples := s.schema(), 0
+	err := filepath.WalkDir(filepath.Join(testenv.Root(t), "examples"), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".yaml" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(text, []byte("apiVersion: faultline/")) {
+			return err
+		}
+		for _, document := range strings.Split(string(text), "\n---\n") {
+			examples++
+			if err := schema.Validate(inJSON(t, document)); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if examples == 0 {
+		t.Error("there are no examples")
+	}
+}
+
+// schema is what `faultline schema experiment` prints.
+func (s *shell) schema() *jsonschema.Schema {
+	s.t.Helper()
+	code, text, stderr := s.use("", "schema", "experiment")
+	if code != 0 {
+		s.t.Fatalf("schema: exit %d\n%s", code, stderr)
+	}
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("experiment.json", document); err != nil {
+		s.t.Fatal(err)
+	}
+	schema, err := compiler.Compile("experiment.json")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return schema
+}
+
+// inJSON is a YAML document as a JSON Schema sees it.
+func inJSON(t *testing.T, document string) any {
+	t.Helper()
+	var v any
+	if err := yaml.Unmarshal([]byte(document), &v); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err = jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 func TestWhatInjectPrintsIsWhatItWouldRun(t *testing.T) {
