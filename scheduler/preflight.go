@@ -17,6 +17,9 @@ func Preflight(home journal.Home, plan experiments.Plan) error {
 	} else if halted {
 		why.add(experiments.ExitRefused, "this host is halted since %s by %s (%s): `faultline resume` lets runs start again", halt.At.Local().Format("2006-01-02 15:04:05"), halt.Who, halt.Why)
 	}
+	if err := home.CheckWritable(); err != nil {
+		why.add(experiments.ExitRefused, "%v", err)
+	}
 	var things []string
 	journalKept := false
 	for _, f := range plan.Faults {

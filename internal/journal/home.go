@@ -72,10 +72,16 @@ func (h Home) makeState() error {
 	if err := os.Mkdir(h.runs(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := checkOurs(h.runs()); err != nil {
-		return err
+	return checkOurs(h.runs())
+}
+
+// CheckWritable says, for preflight, whether a run can be recorded here. It only
+// asks: `undo` heals also where nothing can be written any more.
+func (h Home) CheckWritable() error {
+	if err := mayWrite(h.runs()); err != nil {
+		return fmt.Errorf("write records to %s: %w: set %s to a directory of your own on another disk", h.runs(), err, EnvHome)
 	}
-	return checkWritable(h.runs())
+	return nil
 }
 
 // checkOurs refuses a directory that is not this user's own, or that others can write.
@@ -93,13 +99,4 @@ func checkOurs(dir string) error {
 		return fmt.Errorf("%s: %w: others can write it (mode %#o): run chmod go-w %s", dir, ErrUnsafe, info.Mode().Perm(), dir)
 	}
 	return nil
-}
-
-// checkWritable tries: rights, read-only mounts and full inode tables all show.
-func checkWritable(dir string) error {
-	probe, err := os.MkdirTemp(dir, ".try-")
-	if err != nil {
-		return err
-	}
-	return os.Remove(probe)
 }

@@ -37,6 +37,12 @@ func TestWhereAHomeIs(t *testing.T) {
 	}
 }
 
+func TestAHomeThatCanBeWrittenIsSaidToBe(t *testing.T) {
+	if err := testHome(t).CheckWritable(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTheSharedPlaceDependsOnTheMachineAlone(t *testing.T) {
 	a, err := sharedPath(env("HOME", "/home/a", "TMPDIR", "/tmp/a"))
 	if err != nil {

@@ -30,8 +30,9 @@ func (r Run) TryLock() (*Lock, error) {
 	if err := checkOurs(r.Dir); err != nil {
 		return nil, fmt.Errorf("lock run %s: %w", r.ID, err)
 	}
-	// It is missing where a crash came between making the directory and the file.
-	f, err := os.OpenFile(r.Path(lockName), os.O_RDWR|os.O_CREATE|openNoFollow, 0o600)
+	// To read is enough to lock, also on a disk that has become read-only. It is
+	// missing where a crash came between making the directory and the file.
+	f, err := openOrCreate(r.Path(lockName), 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock run %s: %w", r.ID, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/faultline-sh/faultline/internal/testenv"
 )
@@ -27,14 +28,36 @@ func mountedHome(t *testing.T, options string) Home {
 	return homeIn(t, filepath.Join(dir, "state"), filepath.Join(t.TempDir(), "shared"))
 }
 
-func TestAReadOnlyHomeIsRefused(t *testing.T) {
+func TestAReadOnlyHomeTakesNoRunAndCanStillBeHealed(t *testing.T) {
 	home := mountedHome(t, "size=1m")
+	run := newRun(t, home)
+	write(t, run, begun(), aimed("1"))
 	if err := syscall.Mount("", filepath.Dir(home.State), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OpenHome(env(EnvHome, home.State, EnvShared, home.Shared))
-	if !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), EnvHome) {
-		t.Errorf("%v: want EROFS and what to do", err)
+	home, err := OpenHome(env(EnvHome, home.State, EnvShared, home.Shared))
+	if err != nil {
+		t.Fatalf("what must be healed cannot be read: %v", err)
+	}
+	if err := home.CheckWritable(); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), EnvHome) {
+		t.Errorf("preflight: %v: want EROFS and what to do", err)
+	}
+	if _, err := home.Create(NewID(time.Now(), 1)); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("create: %v", err)
+	}
+	l := lock(t, run)
+	if record, err := run.Read(); err != nil || len(Fold(record.Events).Open) != 1 {
+		t.Errorf("%+v, %v", record, err)
+	}
+	if _, err := l.Writer(noon); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("writer: %v", err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+	fresh := filepath.Join(filepath.Dir(home.State), "fresh")
+	if _, err := OpenHome(env(EnvHome, fresh, EnvShared, home.Shared)); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), EnvHome) {
+		t.Errorf("a home that cannot be made: %v", err)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func userID() string { return strconv.Itoa(os.Geteuid()) }
@@ -46,6 +48,11 @@ func sharedPath(getenv func(string) string) (string, error) {
 
 // openNoFollow refuses symbolic links and does not wait for the other end of a FIFO.
 const openNoFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK | syscall.O_CLOEXEC
+
+// mayWrite asks the kernel, which knows of rights and of read-only mounts.
+func mayWrite(dir string) error {
+	return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS)
+}
 
 // syncDir makes the names in dir durable.
 func syncDir(dir string) error {
