@@ -60,8 +60,8 @@ release: ## dist/: archives for all platforms, checksums, SBOM, third-party lice
 	$(GO) -C tools run ./release -version '$(VERSION)' -tree $(CURDIR) -out $(CURDIR)/dist
 
 .PHONY: screenshots
-screenshots: ## render a real report with headless Chromium into docs/img
-	$(GO) run ./internal/screenshots
+screenshots: build ## run the demo and render its report with headless Chromium into docs/img
+	$(GO) run ./internal/screenshots -demo bin/faultline
 
 .PHONY: clean
 clean: ## remove what make made

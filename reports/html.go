@@ -180,7 +180,7 @@ func (v *view) addProbes(s Summary) {
 	for _, p := range rest {
 		v.Rest = append(v.Rest, restView{
 			Name: short(p.Name, 60), Verdict: badgeOf(max(p.Hypothesis, p.Recovery)), P99: latency(p.During.P99),
-			Available: availability(p.During, shareOr(p.Tolerate.During, 1)), Outage: p.Outage.String(), Recover: recoverSaid(p),
+			Available: availability(p.During, shareOr(p.Tolerate.During, 1)), Outage: outageSaid(p), Recover: recoverSaid(p),
 			Strip: stripOf(s, p.Pixels.AtMost(max(24, 12_000/len(rest)))),
 		})
 	}
@@ -190,7 +190,7 @@ func figuresViewOf(p Probe) figuresView {
 	limit := shareOr(p.Tolerate.During, 1)
 	v := figuresView{
 		Name: short(p.Name, longestName), Kind: short(p.Kind, 40), Expect: short(p.Expect, 300), Every: p.Every.String(), Asked: toleranceSaid(p.Tolerate),
-		Verdict: badgeOf(max(p.Hypothesis, p.Recovery)), Outage: p.Outage.String(), Recover: recoverSaid(p), Story: short(p.Story, 2*longestLine),
+		Verdict: badgeOf(max(p.Hypothesis, p.Recovery)), Outage: outageSaid(p), Recover: recoverSaid(p), Story: short(p.Story, 2*longestLine),
 		Bad: reasonLines(p.BadReasons), Unknown: reasonLines(p.UnknownReasons),
 	}
 	for _, f := range p.byPhase() {

@@ -118,9 +118,11 @@ type DocumentProbe struct {
 	After          DocumentFigures `json:"after"`
 	OutageS        float64         `json:"outage_s"`
 	OutageAtLeast  bool            `json:"outage_at_least"` // its end never came: outage_s is the least it was
+	OutageMostS    float64         `json:"outage_most_s"`   // if all that could not be looked at was bad
 	Outages        int             `json:"outages"`
 	RecoverS       *float64        `json:"recover_s" jsonschema:"nullable"` // null: nothing was seen after the last undo
 	RecoverAtLeast bool            `json:"recover_at_least"`
+	RecoverMostS   *float64        `json:"recover_most_s" jsonschema:"nullable"`
 	BadReasons     []DocumentCount `json:"bad_reasons,omitempty"`
 	UnknownReasons []DocumentCount `json:"unknown_reasons,omitempty"`
 }
@@ -272,8 +274,8 @@ func probeJSON(p Probe) DocumentProbe {
 	return DocumentProbe{
 		Name: p.Name, Kind: p.Kind, Hypothesis: p.Hypothesis.String(), Recovery: p.Recovery.String(),
 		Before: figuresJSON(p.Before), During: figuresJSON(p.During), After: figuresJSON(p.After),
-		OutageS: secondsJSON(p.Outage.Length), OutageAtLeast: p.Outage.AtLeast, Outages: p.Outages,
-		RecoverS: spanJSON(p.Recover), RecoverAtLeast: p.Recover != nil && p.Recover.AtLeast,
+		OutageS: secondsJSON(p.Outage.Length), OutageMostS: secondsJSON(p.OutageMost.Length), OutageAtLeast: p.Outage.AtLeast, Outages: p.Outages,
+		RecoverS: spanJSON(p.Recover), RecoverMostS: spanJSON(p.RecoverMost), RecoverAtLeast: p.Recover != nil && p.Recover.AtLeast,
 		BadReasons: countsJSON(p.BadReasons), UnknownReasons: countsJSON(p.UnknownReasons),
 	}
 }

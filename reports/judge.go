@@ -247,13 +247,13 @@ func abortedBy(by experiments.AbortBy) string {
 
 var abortWords = map[experiments.AbortBy]string{
 	experiments.AbortGuard: "a guard",
-	experiments.AbortHalt:  "`faultline halt`",
+	experiments.AbortHalt:  "faultline halt",
 	experiments.AbortDisk:  "a disk that could not be written",
 	experiments.AbortInt:   "SIGINT (Ctrl-C)",
 	experiments.AbortTerm:  "SIGTERM",
 	experiments.AbortHup:   "SIGHUP (the terminal was closed)",
 	experiments.AbortLimit: "limits.duration",
-	experiments.AbortUndo:  "`faultline undo`",
+	experiments.AbortUndo:  "faultline undo",
 }
 
 var abortExits = map[experiments.AbortBy]experiments.Exit{
@@ -377,7 +377,7 @@ func (j *judgement) probeVerdict(n int) (experiments.Verdict, string) {
 		v := standing(f.best.longest.length() <= most.Std(), f.worst.longest.length() <= most.Std())
 		verdict = max(verdict, v)
 		if p.Outages > 0 || v != experiments.Passed {
-			why += fmt.Sprintf("; the longest outage was %s (%s was allowed)", outageBeside(p.Outage, most.Std()), length(most.Std()))
+			why += fmt.Sprintf("; the longest outage was %s (%s was allowed)", outageBeside(p, most.Std()), length(most.Std()))
 		}
 	}
 	if row := p.Tolerate.Abort; row > 0 {
@@ -401,10 +401,13 @@ func (j *judgement) probeVerdict(n int) (experiments.Verdict, string) {
 	return verdict, fmt.Sprintf("%s: %s.", named(p.Name), why)
 }
 
-func outageBeside(s Span, limit time.Duration) string {
-	text := lengthBeside(s.Length, limit)
-	if s.AtLeast {
-		return "≥ " + text
+func outageBeside(p Probe, limit time.Duration) string {
+	text := lengthBeside(p.Outage.Length, limit)
+	if p.Outage.AtLeast {
+		text = "≥ " + text
+	}
+	if p.OutageMost != p.Outage {
+		text += " to " + p.OutageMost.String()
 	}
 	return text
 }
@@ -444,8 +447,10 @@ func (j *judgement) recoveryVerdict(n int) (experiments.Verdict, string) {
 		return experiments.Inconclusive, fmt.Sprintf("%s: the record does not say when the last fault was taken back, so its recovery cannot be timed.", named(p.Name))
 	}
 	limit, said := j.recoverLimit(p.Tolerate)
-	if p.Recover != nil && p.Recover.AtLeast && j.afterWhole() {
-		p.Recover.Length = max(p.Recover.Length, j.r.to()-f.seen.origin) // it did not come in all of After
+	for _, span := range []*Span{p.Recover, p.RecoverMost} {
+		if span != nil && span.AtLeast && j.afterWhole() {
+			span.Length = max(span.Length, j.r.to()-f.seen.origin) // it did not come in all of After
+		}
 	}
 	if p.Recover == nil {
 		return experiments.Inconclusive, fmt.Sprintf("%s: no answer was taken after the last fault was over, so its recovery is unknown.", named(p.Name))
@@ -536,7 +541,7 @@ func undoVerdict(f *faultRecord, run string) (v experiments.Verdict, why string,
 			healed++
 		}
 	}
-	advice := fmt.Sprintf("`faultline undo %s` tries again", short(run, 80))
+	advice := fmt.Sprintf("faultline undo %s tries again", short(run, 80))
 	switch {
 	case len(failed) > 0:
 		return experiments.Failed, fmt.Sprintf("Fault %s may still be on: putting back failed on %s (%s); %s.", name, counted(len(failed), "target"), joinBounded(failed, 3), advice), false

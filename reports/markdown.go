@@ -72,9 +72,9 @@ func (m *markdown) header(cells ...string) {
 }
 
 var badges = map[experiments.Verdict]string{
-	experiments.Passed:       "✅ passed",
-	experiments.Inconclusive: "⚠️ inconclusive",
-	experiments.Failed:       "❌ failed",
+	experiments.Passed:       "✅\u00a0passed",
+	experiments.Inconclusive: "⚠️\u00a0inconclusive",
+	experiments.Failed:       "❌\u00a0failed",
 }
 
 func (m *markdown) first(s Summary) {
@@ -83,7 +83,7 @@ func (m *markdown) first(s Summary) {
 	if e.Hypothesis != "" {
 		m.line("> **Hypothesis.** %s\n", md(e.Hypothesis, longestLine))
 	}
-	m.line("<b>%s</b>\n", md(s.Headline, 2*longestLine))
+	m.line("**%s** %s\n", outcome(&s), md(s.Because, 2*longestLine))
 	m.line("%s %s\n", undoneBadge(s), md(undoneSaid(s), longestLine))
 }
 
@@ -137,7 +137,7 @@ func (m *markdown) figures(s Summary) {
 				name = strings.Fields(badges[max(p.Hypothesis, p.Recovery)])[0] + " " + md(p.Name, longestName)
 			}
 			if f.Phase == experiments.PhaseDuring {
-				outage, back = p.Outage.String(), recoverSaid(p)
+				outage, back = outageSaid(p), recoverSaid(p)
 			}
 			m.row(name, string(f.Phase), together(availability(f.Figures, shareOr(p.Tolerate.During, 1))), answersSaid(f.Figures), timesSaid(f.Figures), together(outage), together(back))
 		}
@@ -317,11 +317,14 @@ func (m *markdown) environment(s Summary) {
 	m.line("\n</details>")
 }
 
+// stampSaid is a moment by the wall clock, for people.
+func stampSaid(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
 // environment is where the run was, for people.
 func environment(s Summary) [][2]string {
 	h := s.Header
 	rows := [][2]string{
-		{"Run", h.Run}, {"Exit code", fmt.Sprint(int(s.Exit))}, {"Started", stamp(h.Started)}, {"Ended", stamp(s.Ended)}, {"Seed", fmt.Sprint(h.Plan.Seed)},
+		{"Run", h.Run}, {"Exit code", fmt.Sprint(int(s.Exit))}, {"Started", stampSaid(h.Started)}, {"Ended", stampSaid(s.Ended)}, {"Seed", fmt.Sprint(h.Plan.Seed)},
 		{"Host", h.Host}, {"System", h.OS}, {"User", h.User}, {"faultline", h.Version},
 	}
 	if h.Engine != "" {

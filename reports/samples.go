@@ -104,6 +104,7 @@ type course struct {
 
 	current   *stretch
 	longest   stretch
+	whole     stretch // from the first bad answer to the end of the last stretch
 	stretches int
 	row, most int // bad answers in a row
 
@@ -138,6 +139,9 @@ func (c *course) bad(due time.Duration) {
 	c.most = max(c.most, c.row)
 	if c.current == nil {
 		c.current = &stretch{from: due}
+		if c.stretches == 0 {
+			c.whole.from = due
+		}
 		c.stretches++
 	}
 }
@@ -153,6 +157,7 @@ func (c *course) end(at time.Duration, ended bool) {
 		return
 	}
 	c.current.to, c.current.ended = at, ended
+	c.whole.to, c.whole.ended = at, ended
 	if c.current.length() > c.longest.length() || c.longest == (stretch{}) {
 		c.longest = *c.current
 	}

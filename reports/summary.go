@@ -148,10 +148,13 @@ type Probe struct {
 	Every                 time.Duration
 	Tolerate              experiments.Tolerance
 	Before, During, After Figures
-	Outage                Span // over During and After
-	Outages               int  // how many stretches
-	OutageFrom            time.Duration
+	Outage                Span          // over During and After
+	OutageMost            Span          // if all that could not be looked at was bad
+	Outages               int           // how many stretches
+	BadFrom, BadTo        time.Duration // from the first bad answer to the good one after the last; with BadEnded
+	BadEnded              bool
 	Recover               *Span // nil: nothing was seen after the last undo
+	RecoverMost           *Span // if all that could not be looked at was bad
 	BadReasons            []Reason
 	UnknownReasons        []Reason
 	Hypothesis, Recovery  experiments.Verdict
@@ -175,6 +178,10 @@ func Fold(events []experiments.Event, samples iter.Seq2[experiments.Sample, erro
 		Phases: r.phases, Aborts: r.aborts, Log: r.log,
 		From: r.from(), To: pictureEnd(r, s), Zero: r.zero(),
 		Faults: faultsOf(r), Probes: probesOf(r, s),
+	}
+	if !sum.Closed && len(sum.Phases) > 0 { // nobody ended its last phase
+		last := &sum.Phases[len(sum.Phases)-1]
+		last.To = max(last.To, s.last)
 	}
 	judge(&sum, r, s)
 	tell(&sum, r)
@@ -400,7 +407,7 @@ func probesOf(r *record, s *samplesFold) []Probe {
 		probes = append(probes, Probe{
 			Name: p.Name, Kind: p.Kind, Expect: p.Expect, Every: p.Every.Std(), Tolerate: p.Tolerate,
 			Before: f.figures(experiments.PhaseBefore), During: f.figures(experiments.PhaseDuring), After: f.figures(experiments.PhaseAfter),
-			Outage: f.seen.outage(), Outages: f.seen.stretches, OutageFrom: f.seen.longest.from, Recover: f.seen.recovery(),
+			Outage: f.seen.outage(), OutageMost: f.worst.outage(), Outages: f.seen.stretches, BadFrom: f.seen.whole.from, BadTo: f.seen.whole.to, BadEnded: f.seen.whole.ended, Recover: f.seen.recovery(), RecoverMost: f.worst.recovery(),
 			BadReasons: f.reasons[experiments.OutcomeBad].sorted(), UnknownReasons: f.reasons[experiments.OutcomeUnknown].sorted(),
 			Pixels: *f.pixels,
 		})

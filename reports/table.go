@@ -131,7 +131,7 @@ func (t *terminal) probes(s Summary) {
 		for _, f := range p.byPhase() {
 			row := append([]string{short(p.Name, 48), string(f.Phase)}, figureCells(f.Figures, shareOr(p.Tolerate.During, 1))...)
 			if f.Phase == experiments.PhaseDuring {
-				row = append(row, p.Outage.String(), recoverSaid(p))
+				row = append(row, outageSaid(p), recoverSaid(p))
 			}
 			rows = append(rows, row)
 		}
@@ -166,9 +166,21 @@ func availability(f Figures, limit experiments.Share) string {
 	return least
 }
 
+// outageSaid is the longest outage; what could not be looked at makes it a range.
+func outageSaid(p Probe) string {
+	if p.OutageMost != p.Outage {
+		return p.Outage.String() + " to " + p.OutageMost.String()
+	}
+	return p.Outage.String()
+}
+
+// recoverSaid is how long it took to be good for good, likewise.
 func recoverSaid(p Probe) string {
-	if p.Recover == nil {
+	switch {
+	case p.Recover == nil || p.RecoverMost == nil:
 		return "unknown"
+	case *p.Recover != *p.RecoverMost:
+		return p.Recover.String() + " to " + p.RecoverMost.String()
 	}
 	return p.Recover.String()
 }
@@ -251,7 +263,7 @@ func (s Summary) anyHit() bool {
 
 func (t *terminal) rest(s Summary) {
 	h := s.Header
-	t.line("run %s, exit code %d, seed %d, started %s", short(h.Run, longestName), s.Exit, h.Plan.Seed, stamp(h.Started))
+	t.line("run %s, exit code %d, seed %d, started %s", short(h.Run, longestName), s.Exit, h.Plan.Seed, stampSaid(h.Started))
 	t.line("on %s, %s, faultline %s", short(h.Host, longestName), short(h.OS, longestName), short(h.Version, longestName))
 	t.line("again: %s", short(shellLine(h.Command), longestLine))
 }

@@ -112,21 +112,26 @@ func probeStory(p Probe, r *record) string {
 	if p.Outages == 0 {
 		return ""
 	}
-	from, to := p.OutageFrom, p.OutageFrom+p.Outage.Length
-	text := fmt.Sprintf("%s: bad answers began %s", named(p.Name), beganWhen(r, from, p.Every))
+	text := fmt.Sprintf("%s: bad answers began %s", named(p.Name), beganWhen(r, p.BadFrom, p.Every))
+	if p.Outages > 1 {
+		text = fmt.Sprintf("%s: bad answers came and went; the first was due %s", named(p.Name), beganWhen(r, p.BadFrom, p.Every))
+	}
+	lasted := p.BadTo - p.BadFrom
 	switch {
-	case p.Outage.AtLeast && p.Outage.Length == 0:
-		text += " and had not ended with the last answer"
-	case p.Outage.AtLeast:
-		text += fmt.Sprintf(" and had not ended %s later, with the last answer", length(p.Outage.Length))
+	case !p.BadEnded && lasted == 0:
+		text += " and they had not ended with the last answer"
+	case !p.BadEnded:
+		text += fmt.Sprintf(" and they had not ended %s later, with the last answer", length(lasted))
+	case p.Outages > 1:
+		text += fmt.Sprintf(", and all were good again %s later%s", length(lasted), endedWhen(r, p.BadFrom, p.BadTo, p.Every))
 	default:
-		text += fmt.Sprintf(" and ended %s later%s", length(p.Outage.Length), endedWhen(r, from, to, p.Every))
+		text += fmt.Sprintf(" and ended %s later%s", length(lasted), endedWhen(r, p.BadFrom, p.BadTo, p.Every))
+	}
+	if p.Outages > 1 {
+		text += fmt.Sprintf("; the longest of %s outages was %s", count(p.Outages), outageSaid(p))
 	}
 	if most := p.Tolerate.Outage; most != nil && p.Outage.Length > most.Std() {
 		text += fmt.Sprintf(" (at most %s was allowed)", length(most.Std()))
-	}
-	if p.Outages > 1 {
-		text += fmt.Sprintf("; this was the longest of %s such stretches", count(p.Outages))
 	}
 	return text + "."
 }

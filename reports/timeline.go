@@ -241,7 +241,7 @@ func chartOf(s Summary, id int, p Probe, shades []barView) chartView {
 		Column: wide*float64(pixels.Width)/float64(s.To-s.From) + 0.15, Strip: stripOf(s, pixels),
 		Said: fmt.Sprintf("%s: %s, %s bad, %s unknown; longest outage %s.", short(p.Name, longestName),
 			counted(p.Before.Samples+p.During.Samples+p.After.Samples, "answer"), count(p.Before.Bad+p.During.Bad+p.After.Bad),
-			count(p.Before.Unknown+p.During.Unknown+p.After.Unknown), p.Outage),
+			count(p.Before.Unknown+p.During.Unknown+p.After.Unknown), outageSaid(p)),
 	}
 	v.BadColumn = max(v.Column, 2.5)
 	var goods, bads, unknowns path

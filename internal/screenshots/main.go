@@ -23,6 +23,7 @@ import (
 	"github.com/yuin/goldmark/extension"
 	unsafehtml "github.com/yuin/goldmark/renderer/html"
 
+	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/internal/journal"
 	"github.com/faultline-sh/faultline/reports"
 	"github.com/faultline-sh/faultline/reports/canned"
@@ -30,10 +31,11 @@ import (
 
 func main() {
 	out := flag.String("out", filepath.Join("docs", "img"), "where the pictures go")
-	name := flag.String("canned", "failed", "which canned run is shown")
-	dir := flag.String("run", "", "a run's folder; its record is shown instead of a canned one")
+	name := flag.String("canned", "failed", "which canned run is shown, where no other is asked for")
+	dir := flag.String("run", "", "a run's folder: its record is shown")
+	demo := flag.String("demo", "", "a faultline binary: its demo is run, and the one of its runs that failed is shown")
 	flag.Parse()
-	if err := shoot(*out, *name, *dir); err != nil {
+	if err := shoot(*out, *name, *dir, *demo); err != nil {
 		fmt.Fprintln(os.Stderr, "screenshots:", err)
 		os.Exit(1)
 	}
@@ -42,16 +44,21 @@ func main() {
 // limit bounds one start of Chromium.
 const limit = 2 * time.Minute
 
-func shoot(out, name, dir string) error {
-	summary, err := summaryOf(name, dir)
-	if err != nil {
-		return err
-	}
+func shoot(out, name, dir, demo string) error {
 	scratch, err := os.MkdirTemp("", "faultline-screenshots-")
 	if err != nil {
 		return fmt.Errorf("make a scratch folder: %w", err)
 	}
 	defer os.RemoveAll(scratch)
+	if demo != "" {
+		if dir, err = failedDemo(demo, filepath.Join(scratch, "home")); err != nil {
+			return err
+		}
+	}
+	summary, err := summaryOf(name, dir)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", out, err)
 	}
@@ -79,6 +86,31 @@ func shoot(out, name, dir string) error {
 		s.picture("report-markdown.png", comment, 1000, 3000, 1900),
 		s.print("report-print.png", page),
 	)
+}
+
+// failedDemo runs the demo with a state directory of its own and finds the run that was meant to fail.
+func failedDemo(binary, home string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	c := exec.CommandContext(ctx, binary, "demo")
+	c.Env = append(os.Environ(), "FAULTLINE_HOME="+home)
+	if said, err := c.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("run %s demo: %w: %s", binary, err, lastOf(string(said)))
+	}
+	dirs, err := filepath.Glob(filepath.Join(home, "runs", "*"))
+	if err != nil {
+		return "", fmt.Errorf("find the demo's runs: %w", err)
+	}
+	for _, dir := range dirs {
+		summary, err := summaryOf("", dir)
+		if err != nil {
+			return "", err
+		}
+		if summary.Verdict == experiments.Failed {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("none of the demo's %d runs failed", len(dirs))
 }
 
 func summaryOf(name, dir string) (reports.Summary, error) {
