@@ -20,7 +20,7 @@ const (
 	CheckFall  = 2 // failed checks in a row that take a replica out
 	checkLimit = time.Second
 	checkFirst = 50 * time.Millisecond // until a replica was well for the first time
-	replyLimit = 400 * time.Millisecond
+	replyLimit = time.Second
 )
 
 // Balancer hands requests to replicas in turn. One that refuses connections is
