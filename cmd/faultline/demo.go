@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,7 +54,11 @@ func (a *app) demo(ctx context.Context, f *runFlags, seed uint64) error {
 	}
 	ctx, interrupted := a.interruptible(ctx, home, w)
 	defer interrupted()
-	service, err := demo.Start(ctx, selfExe(), a.err)
+	news := a.err
+	if a.quiet {
+		news = io.Discard
+	}
+	service, err := demo.Start(ctx, selfExe(), news)
 	if err != nil {
 		return fail(experiments.ExitFailed, "%w", err)
 	}
