@@ -188,8 +188,14 @@ func (w *worker) prepare() (*attempt, string) {
 // order is a run of the experiment.
 func (a *attempt) order(file string) order {
 	return order{
-		Argv: []string{a.exe, "run", "--no-input", file}, Env: append(os.Environ(), a.home...), Dir: filepath.Dir(file), Without: a.kind.without,
+		Argv: []string{a.exe, "run", "--no-input", file}, Env: a.environment(), Dir: filepath.Dir(file), Without: a.kind.without,
 	}
+}
+
+// environment is the tests' own, without any FAULTLINE_… that a developer has set.
+func (a *attempt) environment() []string {
+	own := slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "FAULTLINE_") })
+	return append(own, a.home...)
 }
 
 // try runs the experiment, kills at the point, undoes, and compares; nil when it has failed t.
@@ -287,7 +293,7 @@ func (a *attempt) undo(when string) {
 	ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, a.exe, "undo", "--all")
-	cmd.Env = append(os.Environ(), a.home...)
+	cmd.Env = a.environment()
 	out, err := cmd.CombinedOutput()
 	a.undos = append(a.undos, fmt.Sprintf("undo %s: %v\n%s", when, err, out))
 	if err != nil {
