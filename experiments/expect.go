@@ -174,7 +174,7 @@ func (e *Expectation) seen(r Reading) string {
 		case string:
 			parts = append(parts, fmt.Sprintf("%s %q", name, shorten(v)))
 		case time.Duration:
-			parts = append(parts, fmt.Sprintf("%s %s", name, roughly(v)))
+			parts = append(parts, fmt.Sprintf("%s %s", name, v.Round(time.Millisecond)))
 		default:
 			parts = append(parts, fmt.Sprintf("%s %v", name, v))
 		}
@@ -183,17 +183,6 @@ func (e *Expectation) seen(r Reading) string {
 		return ""
 	}
 	return "; got " + strings.Join(parts, ", ")
-}
-
-// roughly keeps the leading digits: reasons that differ by a hair are one reason,
-// and the exact figure stands in the sample.
-func roughly(d time.Duration) time.Duration {
-	for _, unit := range []time.Duration{time.Second, 100 * time.Millisecond, 10 * time.Millisecond} {
-		if d >= unit {
-			return d.Round(unit / 10)
-		}
-	}
-	return d.Round(100 * time.Microsecond)
 }
 
 // shown is how much of somebody's text stands in a message.
