@@ -112,8 +112,12 @@ func (l *live) Event(e experiments.Event) {
 func (l *live) Sample(s experiments.Sample) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.Probe < 0 || s.Probe >= len(l.asked) {
+	if l.closed || s.Probe < 0 || s.Probe >= len(l.asked) {
 		return
+	}
+	if l.a.verbose && s.Outcome != experiments.OutcomeGood {
+		l.erase()
+		l.tellSample(s)
 	}
 	p := &l.asked[s.Probe]
 	p.last = s.Outcome

@@ -102,14 +102,17 @@ func TestNoColourWhereNoneIsWanted(t *testing.T) {
 
 func TestALogHasPlainLinesOnly(t *testing.T) {
 	var log bytes.Buffer
-	a := &app{err: &log, getenv: func(string) string { return "" }}
+	a := &app{err: &log, verbose: true, getenv: func(string) string { return "" }}
 	if _, ok := a.terminal(); ok {
 		t.Fatal("a buffer is taken for a terminal")
 	}
 	p := a.progress(livePlan(), stillHost{})
 	p.Event(experiments.Event{Type: experiments.EventNote, Why: "evil \x1b[2J name"})
+	p.Sample(experiments.Sample{Probe: 0, Outcome: experiments.OutcomeGood})
+	p.Sample(experiments.Sample{Probe: 0, Outcome: experiments.OutcomeBad, Why: "refused"})
 	p.Close()
-	if text := log.String(); strings.Contains(text, "\x1b") || !strings.Contains(text, "note") {
+	p.Event(experiments.Event{Type: experiments.EventNote, Why: "too late"})
+	if text := log.String(); strings.Contains(text, "\x1b") || strings.Count(text, "\n") != 2 || !strings.Contains(text, "name: bad: refused") {
 		t.Errorf("wrote %q", text)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/internal/platform"
@@ -13,6 +14,7 @@ import (
 type lines struct {
 	a    *app
 	plan experiments.Plan
+	now  func() time.Time
 
 	mu     sync.Mutex
 	names  map[string]string // an injection's ID to its target's name
@@ -34,7 +36,7 @@ func (a *app) progress(plan experiments.Plan, host platform.Host) progress {
 }
 
 func (a *app) lines(plan experiments.Plan) *lines {
-	return &lines{a: a, plan: plan, names: map[string]string{}, once: map[string]bool{}}
+	return &lines{a: a, plan: plan, now: time.Now, names: map[string]string{}, once: map[string]bool{}}
 }
 
 // Close ends it; doing it again is fine.
@@ -44,8 +46,21 @@ func (l *lines) Close() {
 	l.closed = true
 }
 
-// Sample is shown by the live view only.
-func (l *lines) Sample(experiments.Sample) {}
+// Sample writes what was not good, when more was asked for; the live view counts all.
+func (l *lines) Sample(s experiments.Sample) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.tellSample(s)
+	}
+}
+
+func (l *lines) tellSample(s experiments.Sample) {
+	if l.a.verbose && s.Outcome != experiments.OutcomeGood && s.Probe < len(l.plan.Experiment.Probes) {
+		text := fmt.Sprintf("%s: %s: %s", l.plan.Experiment.Probes[s.Probe].Name, s.Outcome, s.Why)
+		l.a.say("%s %s", l.now().Local().Format("15:04:05.000"), printable(l.a.secrets.Redact(text)))
+	}
+}
 
 // Event writes its line.
 func (l *lines) Event(e experiments.Event) {
@@ -68,12 +83,20 @@ func (l *lines) tell(e experiments.Event) {
 	}
 }
 
+// verboseTexts are told only when more was asked for.
+var verboseTexts = map[experiments.EventType]string{
+	experiments.EventAimed: "aimed at", experiments.EventUndoing: "undoing", experiments.EventClosed: "record closed",
+}
+
 func (l *lines) text(e experiments.Event) string {
 	what := orNothing("", l.names[e.Target])
 	if e.Fault > 0 && e.Fault <= len(l.plan.Faults) {
 		what = l.plan.Faults[e.Fault-1].Kind + orNothing(" on ", what)
 	}
 	failed := orNothing(": ", e.Error)
+	if more, ok := verboseTexts[e.Type]; ok && l.a.verbose {
+		return more + " " + what + failed
+	}
 	switch e.Type {
 	case experiments.EventRun:
 		return "run " + e.Header.Run

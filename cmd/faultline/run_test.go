@@ -4,8 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,4 +148,113 @@ func checkPhases(t *testing.T, dir string) {
 	if samples < 20 {
 		t.Errorf("there are %d samples", samples)
 	}
+}
+
+// holding stays on until it is undone, and needs a secret to be.
+const holding = `apiVersion: faultline/v1
+kind: Experiment
+name: held
+timeline: {before: 0s, after: 0s}
+faults:
+  - name: touch
+    for: 60s
+    exec:
+      inject: [sh, -c, 'printf %s "$1" > DIR/down', inject, "${env:PASSWORD}"]
+      confirm: [test, -e, DIR/down]
+      undo: [sh, -c, 'grep -qx "$1" DIR/down && rm -f DIR/down', undo, "${env:PASSWORD}"]
+      timeout: 5s
+`
+
+// TestASecretIsReadAgainToUndo: the record has only its name, so a later
+// process that cannot read it says which one it needs, and changes nothing.
+func TestASecretIsReadAgainToUndo(t *testing.T) {
+	s := newShell(t)
+	s.write("held.yaml", strings.ReplaceAll(holding, "DIR", s.dir))
+	without := s.env
+	s.env = append(slices.Clone(without), "PASSWORD=hunter2-very-secret")
+	said := s.killMidway("run", "held.yaml")
+	down := filepath.Join(s.dir, "down")
+	if text, err := os.ReadFile(down); err != nil || string(text) != "hunter2-very-secret" {
+		t.Fatalf("the fault is not on: %q, %v\n%s", text, err, said)
+	}
+
+	s.env = without
+	code, stdout, stderr := s.use("", "undo")
+	if code != 6 || !strings.Contains(stdout, "env:PASSWORD") {
+		t.Errorf("undo without the secret: exit %d\n%s%s", code, stdout, stderr)
+	}
+	if _, err := os.Stat(down); err != nil {
+		t.Errorf("it was touched: %v", err)
+	}
+	s.env = append(slices.Clone(without), "PASSWORD=hunter2-very-secret")
+	said += stdout + stderr
+	code, stdout, stderr = s.use("", "undo")
+	if code != 0 {
+		t.Errorf("undo with the secret: exit %d\n%s%s", code, stdout, stderr)
+	}
+	if _, err := os.Stat(down); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file is still there: %v", err)
+	}
+	s.nothingHolds(t, "hunter2", said+stdout+stderr)
+}
+
+// killMidway starts a run, waits until its fault is confirmed, and kills the
+// tool and its holder so that neither can heal.
+func (s *shell) killMidway(args ...string) (said string) {
+	s.t.Helper()
+	var news bytes.Buffer
+	cmd := exec.Command(s.exe, args...)
+	cmd.Dir, cmd.Env, cmd.Stdout = s.dir, s.env, io.Discard
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	for scanner := bufio.NewScanner(stderr); scanner.Scan(); {
+		fmt.Fprintln(&news, scanner.Text())
+		if strings.Contains(scanner.Text(), "in effect") {
+			break
+		}
+	}
+	holder := s.holder()
+	// The holder first: it heals when its parent dies.
+	for _, process := range []*os.Process{holder, cmd.Process} {
+		if err := process.Kill(); err != nil {
+			s.t.Error(err)
+		}
+	}
+	_, _ = io.Copy(&news, stderr) // both have closed it when they are gone
+	_ = cmd.Wait()                // it was killed: that is its error
+	return news.String()
+}
+
+// holder is the process that carries the only run.
+func (s *shell) holder() *os.Process {
+	s.t.Helper()
+	for _, file := range s.state() {
+		if filepath.Base(file) != "journal.jsonl" {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		first, _, _ := bytes.Cut(text, []byte("\n"))
+		var e experiments.Event
+		var id struct {
+			PID int `json:"pid"`
+		}
+		if err := errors.Join(json.Unmarshal(first, &e), json.Unmarshal([]byte(e.Header.HolderID), &id)); err != nil {
+			s.t.Fatal(err)
+		}
+		process, err := os.FindProcess(id.PID)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return process
+	}
+	s.t.Fatal("no run has a holder")
+	return nil
 }
