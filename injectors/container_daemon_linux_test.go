@@ -193,3 +193,25 @@ func TestH50_TheDaemonRestartsAndTheContainersDie(t *testing.T) {
 		t.Errorf("after undo it is %s", state)
 	}
 }
+
+// The daemon is away when the undo is due: it is asked again until it is back.
+func TestH50_TheDaemonIsAwayWhenTheUndoIsDue(t *testing.T) {
+	engine := newDaemon(t, "--live-restore")
+	id := engine.run("--name", "frozen")
+	f := newFaultline(t, "  - {name: pause, at: 0s, for: 2s, container.pause: {select: {name: frozen}}}\n")
+	f.env = append(f.env, "DOCKER_HOST="+engine.host())
+	var log strings.Builder
+	run := f.command("run", "--no-input", f.file)
+	run.Stderr = &log
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Eventually(t, 20*time.Second, "the container is paused", func() bool { return engine.state(id) == "paused" })
+	engine.stop()
+	time.Sleep(6 * time.Second) // how long the outage lasts: the undo is due in the middle of it
+	engine.start()
+	err := run.Wait()
+	if code := run.ProcessState.ExitCode(); code == 6 || engine.state(id) != "running" {
+		t.Errorf("the run exits %d (%v), and the container is %s\n%s", code, err, engine.state(id), log.String())
+	}
+}

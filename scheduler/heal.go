@@ -17,7 +17,8 @@ import (
 // Undoing has its own time: the run's context may be long over.
 const (
 	undoTries = 5
-	undoLimit = 30 * time.Second // for one try
+	undoLimit = 30 * time.Second // for one try, and for an engine to come back
+	undoPause = 2 * time.Second  // between two tries, at most
 )
 
 // undo heals one injection and verifies it, with retries. It is the only way by
@@ -28,8 +29,10 @@ func undo(ctx context.Context, w *platform.World, find func(string) (injectors.F
 		return fmt.Errorf("undo %s of %s: this build knows no fault %q: use the version that made it; nothing was touched", i.ID, i.Description.Name, i.Kind)
 	}
 	var err error
-	for try := range undoTries {
-		if try > 0 && !pause(ctx, time.Duration(try*try)*100*time.Millisecond) {
+	began := w.Host.Boottime()
+	// What cannot be reached may be restarting: it is asked for longer.
+	for try := 0; try < undoTries || errors.Is(err, platform.ErrUnreachable) && w.Host.Boottime().Sub(began) < undoLimit; try++ {
+		if try > 0 && !pause(ctx, min(undoPause, time.Duration(try*try)*100*time.Millisecond)) {
 			break
 		}
 		if err = undoOnce(ctx, w, fault, i); err == nil || errors.Is(err, injectors.ErrForeign) || errors.Is(err, platform.ErrDenied) {
