@@ -110,8 +110,9 @@ func (s stageSet) aim(t *testing.T, fault Fault) json.RawMessage {
 	if len(choice.Matched) != 1 {
 		t.Fatalf("matched %d targets, want 1; skipped: %v", len(choice.Matched), choice.Skipped)
 	}
-	order := experiments.Order{Run: "test", Fault: 1, Victim: choice.Matched[0], Allow: s.allow, Length: experiments.Duration(time.Minute)}
+	order := experiments.Order{Run: "test", Fault: 1, Victim: choice.Matched[0], Allow: s.allow}
 	if fault.About.Undoable {
+		order.Length = experiments.Duration(time.Minute)
 		order.Deadline, order.Wall = s.world.Host.Boottime().Add(time.Minute), s.world.Host.Now().Add(time.Minute)
 	}
 	if err := fault.Preflight(t.Context(), s.world, raw, order); err != nil {

@@ -171,6 +171,16 @@ func TestH20_SupervisorRestartsAtOnce(t *testing.T) {
 	t.Logf("back after %s by %s", w.Host.Boottime().Sub(before), back.By)
 }
 
+func TestH20_KillRefusesToPromiseALength(t *testing.T) {
+	w, processes := twinWorld()
+	order := orderAt(t, w, processes.Start(platform.Process{Exe: "/usr/bin/prey"}).PID)
+	order.Length = experiments.Duration(30 * time.Second)
+	err := processKill{}.Preflight(t.Context(), w, ProcessKillSettings{}, order)
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "process.pause") {
+		t.Errorf("down for 30s is answered by %v, want a refusal that names process.pause", err)
+	}
+}
+
 // startSupervised starts a shell that starts its child again whenever it ends, and gives the child.
 func startSupervised(t *testing.T) int {
 	t.Helper()

@@ -88,7 +88,12 @@ func (processKill) Choose(ctx context.Context, w World, s ProcessKillSettings) (
 	return s.Select.Choose(ctx, w, s.Pick)
 }
 
+// Preflight refuses a length: nobody can promise that what was killed stays down.
 func (processKill) Preflight(ctx context.Context, w World, _ ProcessKillSettings, o experiments.Order) error {
+	if o.Length != 0 {
+		return fmt.Errorf("a kill has no length, and whoever supervises the process may start it again at once: for a process that is down for %s use process.pause; "+
+			"to watch that long leave `for` out and write timeline.during: %w", o.Length, ErrRefused)
+	}
 	return maySignal(ctx, w, o)
 }
 
