@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // noTable is a process table that must not be asked.
@@ -136,6 +138,29 @@ func TestStartThatLacksItsNetworkIsNotGone(t *testing.T) {
 	if err == nil || errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "network 123 not found") {
 		t.Errorf("%v, want the reason, and not that the container is gone", err)
 	}
+}
+
+// What connecting started ends with Close, though the engine never answers it.
+func TestCloseLeavesNothingRunning(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	stop := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Api-Version", "1.41")
+		if strings.HasSuffix(r.URL.Path, "/info") {
+			<-stop
+		}
+		io.WriteString(w, "[]")
+	}))
+	engine := NewDockerAt("tcp://"+server.Listener.Addr().String(), noTable{})
+	if _, err := engine.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.Close(); err != nil {
+		t.Fatal(err)
+	}
+	close(stop)
+	server.Close()
+	goleak.VerifyNone(t, before)
 }
 
 func TestHalfAnAnswerIsAnError(t *testing.T) {
