@@ -72,6 +72,18 @@ func TestEgressDelayIsNotABandwidthLimit(t *testing.T) {
 	}
 }
 
+// A program that has written its answer and closed leaves the kernel to send it.
+func TestEgressDelayLetsClosedConnectionsFinish(t *testing.T) {
+	testenv.Require(t, "netns")
+	p := newPair(t)
+	trip(t, p.dial(t, 0, netip.AddrPortFrom(p.addr4, p.listen(t))))
+	hold(t, p.target, Delay{Direction: Egress, Delay: hardDelay})
+	start := time.Now()
+	rate := upload(t, p, netip.MustParseAddr("198.18.0.1"))
+	t.Logf("all had come after %s (%.1f Mbit/s)", time.Since(start), rate/1e6)
+	between(t, "the upload of a second", time.Since(start), time.Second, 8*time.Second)
+}
+
 // Copies are exempt from connection tracking, which a firewall that asks for
 // established connections, or an address translation, would notice.
 func TestEgressDelayKeepsConnectionTracking(t *testing.T) {
@@ -89,7 +101,7 @@ func TestEgressDelayKeepsConnectionTracking(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			p := newPair(t)
 			nft(t, p, row.rules)
-			hold(t, p.target, Delay{Direction: Egress, Delay: hardDelay})
+			hold(t, p.target, Delay{Direction: Egress, Delay: 20 * time.Millisecond})
 			if rate := upload(t, p, netip.MustParseAddr("198.18.0.1")); rate < 1e6 {
 				t.Errorf("%.1f Mbit/s", rate/1e6)
 			}
@@ -124,6 +136,7 @@ func TestEgressDelaysWhatIsNotCopiedToo(t *testing.T) {
 	port := p.listen(t)
 	for _, addr := range []netip.Addr{p.addr4, p.addr6} {
 		conn := p.dial(t, 0, netip.AddrPortFrom(addr, port))
+		trip(t, conn)
 		h := hold(t, p.target, Delay{Direction: Egress, Delay: hardDelay})
 		for _, size := range []int{1, 1200, 1400, 1900} { // the last one in two fragments
 			conn.SetDeadline(time.Now().Add(5 * time.Second))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 	"github.com/faultline-sh/faultline/internal/testenv"
 )
 
+// On a busy machine the observer is late; but never by as much as the delay.
 const (
-	hardDelay = 60 * time.Millisecond
-	hardSlack = 25 * time.Millisecond
+	hardDelay = 200 * time.Millisecond
+	hardSlack = 150 * time.Millisecond
 )
 
 func TestH32_OwnedTableCannotBeTakenAway(t *testing.T) {
@@ -82,21 +84,10 @@ func TestH35_LinkLocalAndMappedSocketsAreDelayed(t *testing.T) {
 	p := newPair(t)
 	port := p.listen(t) // a dual-stack socket: IPv4 reaches it as ::ffff:…
 	var local netip.Addr
-	if err := p.target.Do(func() error {
-		link, err := net.InterfaceByName(p.link)
-		if err != nil {
-			return err
-		}
-		addresses, err := link.Addrs()
-		for _, a := range addresses {
-			if prefix, e := netip.ParsePrefix(a.String()); e == nil && prefix.Addr().IsLinkLocalUnicast() {
-				local = prefix.Addr().WithZone("far0")
-			}
-		}
-		return err
-	}); err != nil || !local.IsValid() {
-		t.Fatalf("the link-local address of %s: %v, %v", p.link, local, err)
-	}
+	testenv.Eventually(t, 5*time.Second, "a link-local address", func() bool {
+		local = linkLocal(t, p)
+		return local.IsValid()
+	})
 	var conn *net.UDPConn
 	testenv.Eventually(t, 5*time.Second, "the link-local address to be usable", func() bool {
 		var err error
@@ -115,6 +106,26 @@ func TestH35_LinkLocalAndMappedSocketsAreDelayed(t *testing.T) {
 	t.Cleanup(func() { conn.Close() })
 	hold(t, p.target, Delay{Direction: Ingress, Delay: hardDelay})
 	between(t, local.String(), trip(t, conn), hardDelay, hardDelay+hardSlack)
+}
+
+func linkLocal(t testing.TB, p *pair) (local netip.Addr) {
+	t.Helper()
+	if err := p.target.Do(func() error {
+		link, err := net.InterfaceByName(p.link)
+		if err != nil {
+			return err
+		}
+		addresses, err := link.Addrs()
+		for _, a := range addresses {
+			if prefix, e := netip.ParsePrefix(a.String()); e == nil && prefix.Addr().IsLinkLocalUnicast() {
+				local = prefix.Addr().WithZone("far0")
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return local
 }
 
 func peers(t testing.TB, texts ...string) []Peer {
@@ -170,6 +181,97 @@ func TestH36_EveryInterfaceByAnyNameButNotLo(t *testing.T) {
 			t.Errorf("interfaces %+v, %v", list, err)
 		}
 	}
+}
+
+// A namespace that forwards (a router, a sidecar) delays what passes through it.
+func TestForwardedPacketsAreDelayedToo(t *testing.T) {
+	testenv.Require(t, "netns")
+	for _, row := range []struct {
+		direction Direction
+		want      time.Duration
+	}{{Ingress, 2 * hardDelay}, {Egress, 2 * hardDelay}} { // each way of the round trip comes in and goes out once
+		near, far := newPair(t), &pair{}
+		var err error
+		if far.target, err = scratch(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { far.target.Close() })
+		if err := through(near, far); err != nil {
+			t.Fatal(err)
+		}
+		port := far.listen(t) // behind the router
+		conn := near.dial(t, 0, netip.AddrPortFrom(netip.MustParseAddr("198.19.0.2"), port))
+		trip(t, conn)
+		hold(t, near.target, Delay{Direction: row.direction, Delay: hardDelay})
+		between(t, string(row.direction), trip(t, conn), row.want, row.want+hardSlack)
+	}
+}
+
+// through makes near's target a router from near's peer to far's target.
+func through(near, far *pair) error {
+	router, err := near.target.tc()
+	if err != nil {
+		return err
+	}
+	defer router.Close()
+	behind, err := far.target.tc()
+	if err != nil {
+		return err
+	}
+	defer behind.Close()
+	client, err := near.peer.tc()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "down0"
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "up0", PeerNamespace: netlink.NsFd(far.target.file.Fd())}
+	everywhere := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
+	return errors.Join(
+		router.LinkAdd(veth), address(router, "down0", "198.19.0.1/30"), address(behind, "up0", "198.19.0.2/30"),
+		client.RouteAdd(&netlink.Route{Gw: net.IPv4(198, 18, 0, 2), Dst: &net.IPNet{IP: net.IPv4(198, 19, 0, 0), Mask: net.CIDRMask(30, 32)}}),
+		behind.RouteAdd(&netlink.Route{Gw: net.IPv4(198, 19, 0, 1), Dst: everywhere}),
+		near.target.Do(func() error {
+			return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)
+		}))
+}
+
+// Removing hooks drops what waits in any queue of the namespace; the other
+// delay's packets are waited for.
+func TestTwoDelaysInOneNamespaceDoNotHarmEachOther(t *testing.T) {
+	testenv.Require(t, "netns")
+	p := newPair(t)
+	conn := p.dial(t, 0, netip.AddrPortFrom(p.addr4, p.listen(t)))
+	trip(t, conn)
+	first := hold(t, p.target, Delay{Direction: Ingress, Delay: 5 * time.Millisecond})
+	stop := make(chan struct{})
+	result := flow(conn, 25*time.Millisecond, stop)
+	for range 10 {
+		other := hold(t, p.target, Delay{Direction: Egress, Delay: 5 * time.Millisecond})
+		between(t, "both at once", trip(t, p.dial(t, 0, netip.AddrPortFrom(p.addr4, p.listen(t)))), 10*time.Millisecond, 10*time.Millisecond+hardSlack)
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if look, err := p.target.Look(other.table); err != nil || look.Hooks > 0 {
+			t.Errorf("after undo: %+v, %v; want nothing that leads to a queue", look, err)
+		}
+	}
+	close(stop)
+	if got := result(); got.came != got.sent {
+		t.Errorf("one delay's end cost the other packets: %+v", got)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Eventually(t, 5*time.Second, "the empty tables to go too", func() bool {
+		conn, err := nftables.New(nftables.WithNetNSFd(int(p.target.file.Fd())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables, err := conn.ListTables()
+		return err == nil && len(tables) == 0
+	})
 }
 
 func TestH37_ExemptPeersAreNeverDelayed(t *testing.T) {
@@ -253,8 +355,8 @@ func TestHoldStaysArmedBeyondTheSwitch(t *testing.T) {
 	if err != nil || m.Lapsed {
 		t.Fatalf("measured %+v, %v", m, err)
 	}
-	between(t, "the least delay of any packet", m.Least, 20*time.Millisecond, 21*time.Millisecond)
-	between(t, "after", trip(t, conn), 20*time.Millisecond, 20*time.Millisecond+hardSlack)
+	between(t, "the least delay of any packet", m.Least, 20*time.Millisecond, 25*time.Millisecond)
+	between(t, "after", trip(t, conn), 20*time.Millisecond, hardSlack)
 }
 
 func TestJitterIsUniformAndKeepsTheOrder(t *testing.T) {

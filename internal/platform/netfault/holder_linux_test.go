@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const heldDelay = 100 * time.Millisecond
+const heldDelay = 300 * time.Millisecond
 
 // holdFor puts a delay on, says so, and takes it off at the end of its input.
 func holdFor(path string) error {

@@ -133,20 +133,37 @@ func (ns *Namespace) ID() ID { return ns.id }
 // Path is where it was found, for people.
 func (ns *Namespace) Path() string { return ns.path }
 
+// again opens the same namespace once more.
+func (ns *Namespace) again() (*Namespace, error) {
+	return OpenPath(fmt.Sprintf("/proc/self/fd/%d", ns.file.Fd()))
+}
+
 // Close lets the namespace go.
 func (ns *Namespace) Close() error { return ns.file.Close() }
 
 // Do calls f on a thread that is inside the namespace. The thread is thrown
 // away afterwards: one that could not be brought back would be a trap.
 func (ns *Namespace) Do(f func() error) error {
+	return onSpareThread(func() error {
+		if err := unix.Setns(int(ns.file.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", ns.path, classify(err))
+		}
+		return f()
+	})
+}
+
+// onSpareThread calls f on a thread that ends with it. The process's first
+// thread never ends and stands for the process in /proc, so it is not used.
+func onSpareThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the runtime ends the thread
-		if err := unix.Setns(int(ns.file.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter network namespace %s: %w", ns.path, classify(err))
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			done <- f() // never unlocked: the runtime ends the thread
 			return
 		}
-		done <- f()
+		defer runtime.UnlockOSThread()
+		done <- onSpareThread(f) // on another thread, since this one is taken
 	}()
 	return <-done
 }

@@ -6,12 +6,14 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/faultline-sh/faultline/internal/testenv"
 )
 
 func TestH34_TheHostsNamespaceIsKnownAndNoOther(t *testing.T) {
 	testenv.Require(t, "netns")
-	host, err := OpenPath("/proc/self/ns/net")
+	host, err := OpenPath("/proc/thread-self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,6 +24,25 @@ func TestH34_TheHostsNamespaceIsKnownAndNoOther(t *testing.T) {
 	p := newPair(t)
 	if yes, err := p.target.IsHost(); err != nil || yes {
 		t.Errorf("a scratch namespace: %v, %v; want another one than the host's", yes, err)
+	}
+}
+
+// The first thread stands for the process in /proc: it must never be left elsewhere.
+func TestDoNeverLeavesTheProcessElsewhere(t *testing.T) {
+	testenv.Require(t, "netns")
+	p := newPair(t)
+	for range 200 {
+		if err := p.target.Do(func() error {
+			if unix.Gettid() == os.Getpid() {
+				t.Error("it runs on the process's first thread")
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pids, _, err := p.target.Members(); err != nil || len(pids) > 0 {
+		t.Errorf("processes %v, %v live in a scratch namespace", pids, err)
 	}
 }
 

@@ -18,13 +18,17 @@ import (
 // vm is a kernel that has netem, where this machine's may not.
 var vm = microvm.Tests{
 	Package: "./internal/platform/netfault",
-	Run:     "Netem",
+	Run:     "Netem|InVM",
 	Modules: []string{"veth", "ifb", "dummy", "sch_netem", "sch_prio", "sch_ingress", "sch_tbf", "cls_u32", "cls_flower", "act_mirred",
-		"nf_tables", "nfnetlink_queue", "nft_queue"},
+		"nf_tables", "nfnetlink_queue", "nft_queue", "nft_dup_ipv4", "nft_dup_ipv6", "nft_ct"},
 }
 
-// An emulated machine is slow: a packet may take this much longer.
-const vmSlack = 60 * time.Millisecond
+// An emulated machine is slow: a packet may take this much longer, which is less
+// than the delay that it must not have.
+const (
+	vmDelay = 300 * time.Millisecond
+	vmSlack = 250 * time.Millisecond
+)
 
 func shape(t *testing.T, p *pair, d Delay) Shaping {
 	t.Helper()
@@ -72,7 +76,7 @@ func qdiscs(t testing.TB, ns *Namespace) []string {
 
 func TestNetemDelaysBothFamiliesInEachDirection(t *testing.T) {
 	vm.Test(t, func(t *testing.T) {
-		const delay = 100 * time.Millisecond
+		const delay = vmDelay
 		for _, row := range []struct {
 			direction Direction
 			want      time.Duration
@@ -105,7 +109,7 @@ func TestNetemDelaysBothFamiliesInEachDirection(t *testing.T) {
 
 func TestNetemDelaysOnlyThePeersThatWereAsked(t *testing.T) {
 	vm.Test(t, func(t *testing.T) {
-		const delay = 100 * time.Millisecond
+		const delay = vmDelay
 		for _, row := range []struct {
 			name    string
 			way     Direction
@@ -266,8 +270,48 @@ func TestH41_NetemUndoWhileTrafficFlows(t *testing.T) {
 		close(stop)
 		got := result()
 		t.Logf("of %d packets %d came, %d out of order, longest gap %s", got.sent, got.came, got.disordered, got.gap)
-		if got.sent-got.came > 1 || got.disordered > 0 || got.gap > 50*time.Millisecond+2*vmSlack {
+		// The kernel itself drops what is sent in the instant in which a root qdisc changes.
+		if got.sent-got.came > 5 || got.disordered > 0 || got.gap > 50*time.Millisecond+2*vmSlack {
 			t.Errorf("undo cost packets: %+v", got)
+		}
+	})
+}
+
+// Another kernel, ten years of which users have: nfqueue works there by its own means.
+func TestInVMHoldDelaysBothFamiliesInEachDirection(t *testing.T) {
+	vm.Test(t, func(t *testing.T) {
+		const delay = vmDelay
+		for _, row := range []struct {
+			direction Direction
+			want      time.Duration
+		}{{Ingress, delay}, {Egress, delay}, {Both, 2 * delay}} {
+			p := newPair(t)
+			port := p.listen(t)
+			v4, v6 := p.dial(t, 0, netip.AddrPortFrom(p.addr4, port)), p.dial(t, 0, netip.AddrPortFrom(p.addr6, port))
+			trip(t, v4)
+			trip(t, v6)
+			h := hold(t, p.target, Delay{Direction: row.direction, Delay: delay})
+			if with := h.rules.build; !with.native || !with.copies {
+				t.Errorf("%s: built with %+v on a kernel that has all of it", row.direction, with)
+			}
+			between(t, string(row.direction)+" IPv4", trip(t, v4), row.want, row.want+vmSlack)
+			between(t, string(row.direction)+" IPv6", trip(t, v6), row.want, row.want+vmSlack)
+			if err := h.Close(); err != nil {
+				t.Fatal(err)
+			}
+			between(t, string(row.direction)+" after", trip(t, v4), 0, vmSlack)
+		}
+	})
+}
+
+func TestInVMBothMechanismsWork(t *testing.T) {
+	vm.Test(t, func(t *testing.T) {
+		for _, m := range Mechanisms() {
+			a := Try(t.Context(), m)
+			t.Logf("%+v", a)
+			if !a.Works || !a.Peers || !a.Ingress {
+				t.Errorf("%s: %+v", m, a)
+			}
 		}
 	})
 }

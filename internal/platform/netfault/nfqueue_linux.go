@@ -7,11 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,6 +36,7 @@ type Hold struct {
 	lapsed     atomic.Bool
 	closing    sync.Once
 	closed     error
+	later      bool // our empty tables go later; see takeOff
 
 	mu      sync.Mutex
 	dropped uint64 // as last read
@@ -44,6 +48,9 @@ type Hold struct {
 func (ns *Namespace) Hold(name string, d Delay, left func() time.Duration) (*Hold, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
+	}
+	if !strings.HasPrefix(name, tablePrefix) {
+		return nil, fmt.Errorf("delay packets in %s: table %q must be called %s…", ns.path, name, tablePrefix)
 	}
 	h := &Hold{ns: ns, table: name, left: left}
 	if err := h.start(d); err != nil {
@@ -106,9 +113,7 @@ func (h *Hold) addRules(d Delay, sides []side) error {
 		return err
 	}
 	var tried []error
-	for _, with := range []buildWith{
-		{native: true, copies: true, tracked: others}, {copies: true, tracked: others}, {native: true}, {},
-	} {
+	for _, with := range means(others) {
 		rules, err := newRuleset(h.ns, h.table, with)
 		if err != nil {
 			return err
@@ -124,6 +129,18 @@ func (h *Hold) addRules(d Delay, sides []side) error {
 		}
 	}
 	return errors.Join(tried...)
+}
+
+// means are the ways to build a ruleset, the best first. The cgroup of a packet
+// is known as long as its socket is; its user only until the program closes it.
+func means(tracked bool) []buildWith {
+	var all []buildWith
+	for _, owner := range []expr.MetaKey{expr.MetaKeyCGROUP, expr.MetaKeySKUID} {
+		for _, native := range []bool{true, false} {
+			all = append(all, buildWith{native: native, copies: true, owner: owner, tracked: tracked})
+		}
+	}
+	return append(all, buildWith{native: true}, buildWith{})
 }
 
 // othersFilter says whether somebody else has packet filter rules inside, which
@@ -148,8 +165,12 @@ func (ns *Namespace) othersFilter() (bool, error) {
 		}
 		return nil
 	})
-	return legacy || len(tables) > 0, err
+	theirs := slices.ContainsFunc(tables, func(t *nftables.Table) bool { return !strings.HasPrefix(t.Name, tablePrefix) })
+	return legacy || theirs, err
 }
+
+// tablePrefix begins the names of all our tables; they track no connections.
+const tablePrefix = "faultline-"
 
 // listen binds a queue and answers it, before any rule sends packets there.
 func (h *Hold) listen(d Delay) (uint16, error) {
@@ -241,20 +262,25 @@ func (h *Hold) close() error {
 	for _, q := range h.queues {
 		err = errors.Join(err, q.close())
 	}
-	if h.stamps != nil {
-		err = errors.Join(err, h.stamps())
-	}
 	if h.sink != nil {
 		err = errors.Join(err, h.sink.close())
 	}
-	if h.rules != nil {
-		err = errors.Join(err, h.rules.close())
+	if h.stamps != nil {
+		err = errors.Join(err, h.stamps())
 	}
+	if h.rules != nil {
+		err = errors.Join(err, h.takeOff())
+	}
+	return h.verify(err)
+}
+
+// verify looks with another socket, whatever went wrong before.
+func (h *Hold) verify(err error) error {
 	left, look := h.ns.Look(h.table)
 	switch {
 	case look != nil:
 		return errors.Join(fmt.Errorf("undo the delay in %s: %w: could not look whether it is off: %w", h.ns.path, ErrUnknown, look), err)
-	case left.Present:
+	case left.Hooks > 0, left.Present && !h.later:
 		return errors.Join(fmt.Errorf("undo the delay in %s: %w: table %s", h.ns.path, ErrStillOn, h.table), err)
 	case err != nil:
 		return fmt.Errorf("undo the delay in %s: it is off, but not gently: %w", h.ns.path, err)
@@ -262,15 +288,56 @@ func (h *Hold) close() error {
 	return nil
 }
 
-// drain is neutralise, drain, remove. The order of a flow is kept: first the
-// backlog goes while new packets still queue behind it, then the rules go.
+// drain is neutralise and drain. The order of a flow is kept: first the backlog
+// goes while new packets still queue behind it, then the rules go.
 func (h *Hold) drain() error {
 	h.flush()
-	err := h.rules.neutralise()
-	if dry := h.runDry(); dry != nil {
-		err = errors.Join(err, dry)
+	return errors.Join(h.rules.neutralise(), h.runDry())
+}
+
+// takeOff removes the tables. Taking a hook out drops what waits in any queue of
+// the namespace: while another queue holds packets there, our empty tables stay,
+// and go when the other queues have gone, or with this process.
+func (h *Hold) takeOff() error {
+	others, err := h.othersQueue()
+	if err != nil || !others {
+		return errors.Join(err, h.rules.remove(), h.rules.close())
 	}
-	return errors.Join(err, h.rules.remove())
+	ns, err := h.ns.again()
+	if err != nil {
+		return errors.Join(err, h.rules.remove(), h.rules.close())
+	}
+	h.later = true
+	late := &Hold{ns: ns, rules: h.rules}
+	go late.takeOffLater()
+	return nil
+}
+
+// takeOffLater closes the socket, with which the tables go, as soon as that
+// harms nobody, or when it cannot tell any more.
+func (h *Hold) takeOffLater() {
+	defer h.ns.Close()
+	defer h.rules.close()
+	for {
+		if others, err := h.othersQueue(); err != nil || !others {
+			return
+		}
+		time.Sleep(drainFor / 20)
+	}
+}
+
+// othersQueue says whether a queue that is not ours holds packets in the namespace.
+func (h *Hold) othersQueue() (bool, error) {
+	queues, err := readQueues(h.ns)
+	for _, q := range h.queues {
+		delete(queues, q.number)
+	}
+	for _, s := range queues {
+		if s.mode != copyNone {
+			return true, err
+		}
+	}
+	return false, err
 }
 
 // flush lets the backlog go, and waits a moment for that.

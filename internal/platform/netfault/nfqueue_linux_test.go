@@ -90,7 +90,7 @@ func between(t testing.TB, what string, got, least, most time.Duration) {
 }
 
 func TestHoldDelaysBothFamiliesInEachDirection(t *testing.T) {
-	const delay, slack = 50 * time.Millisecond, 20 * time.Millisecond
+	const delay, slack = hardDelay, hardSlack
 	for _, row := range []struct {
 		direction Direction
 		want      time.Duration

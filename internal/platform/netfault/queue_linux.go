@@ -26,6 +26,7 @@ const (
 	configMask       = 4
 	configFlags      = 5
 	commandBind      = 1
+	copyNone         = 0
 	copyMeta         = 1
 	copyPacket       = 2
 	flagGSO          = 1 << 2
@@ -244,6 +245,7 @@ func (v *verdicts) accept(queue uint16, id uint32, batch bool) {
 type queueState struct {
 	number         uint16
 	waiting        int
+	mode           int
 	dropped        uint64
 	couldNotTellUs uint64
 }
@@ -260,8 +262,8 @@ func readQueues(ns *Namespace) (map[uint16]queueState, error) {
 		lines := bufio.NewScanner(file)
 		for lines.Scan() {
 			var s queueState
-			var port, mode, copied uint64
-			if _, err := fmt.Fscan(strings.NewReader(lines.Text()), &s.number, &port, &s.waiting, &mode, &copied,
+			var port, copied uint64
+			if _, err := fmt.Fscan(strings.NewReader(lines.Text()), &s.number, &port, &s.waiting, &s.mode, &copied,
 				&s.dropped, &s.couldNotTellUs); err != nil {
 				return fmt.Errorf("read the queues of %s: line %q: %w", ns.path, lines.Text(), err)
 			}

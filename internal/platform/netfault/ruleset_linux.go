@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -32,6 +33,7 @@ import (
 //	└── chain egress-hold
 //	    ├── TCP or a small UDP packet that a socket is charged for:
 //	    │   send a copy that no socket is charged for, and lose this one
+//	    ├── → egress-track: have the copy tracked, where somebody has rules
 //	    └── count, queue with bypass: the copy, and everything else
 //
 // A packet that waits stays charged to its socket, and TCP sends no more while
@@ -55,9 +57,10 @@ type ruleset struct {
 
 // buildWith is which of the kernel's means a ruleset uses.
 type buildWith struct {
-	native  bool // nft_queue, else the xtables target
-	copies  bool // nft_dup
-	tracked bool // undo what nft_dup does to connection tracking
+	native  bool         // nft_queue, else the xtables target
+	copies  bool         // nft_dup
+	owner   expr.MetaKey // by which a packet that a socket is charged for is told from a copy
+	tracked bool         // undo what nft_dup does to connection tracking
 }
 
 // tableRules is one of our tables.
@@ -158,13 +161,12 @@ func (r *ruleset) createOwned(table *nftables.Table) error {
 }
 
 // add makes the tables with sets, chains and rules; nothing is held until armed.
+// The hooks come last, in a transaction of their own that needs nothing the
+// kernel may lack: one that fails would take hooks out again, and that drops what
+// waits in other queues of the namespace.
 func (r *ruleset) add(d Delay, sides []side) error {
 	for _, s := range sides {
-		families := []nftables.TableFamily{nftables.TableFamilyINet}
-		if s.way == Egress && r.build.copies {
-			families = []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6}
-		}
-		for _, family := range families {
+		for _, family := range r.familiesOf(s) {
 			t, err := r.tableOf(family)
 			if err != nil {
 				return fmt.Errorf("make table %s: %w", r.name, nftError(err))
@@ -177,7 +179,25 @@ func (r *ruleset) add(d Delay, sides []side) error {
 	if err := r.conn.Flush(); err != nil {
 		return fmt.Errorf("build table %s: %w", r.name, nftError(err))
 	}
-	return nil
+	for _, s := range sides {
+		for _, family := range r.familiesOf(s) {
+			t, err := r.tableOf(family)
+			if err != nil {
+				return err
+			}
+			r.addHooks(t, s)
+		}
+	}
+	return r.flush("hook in")
+}
+
+// familiesOf are the tables in which a side's rules stand: copying is not known
+// to the table for both families.
+func (r *ruleset) familiesOf(s side) []nftables.TableFamily {
+	if s.way == Egress && r.build.copies {
+		return []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6}
+	}
+	return []nftables.TableFamily{nftables.TableFamilyINet}
 }
 
 // tableOf gives our table of a family; a new one has its sets.
@@ -230,8 +250,15 @@ func (r *ruleset) addSide(t *tableRules, d Delay, s side) error {
 	if len(asked) == 0 {
 		asked = []Peer{{}} // any address, any port
 	}
-	if err := r.peerRules(t, peers, s, "to", asked, verdict(expr.VerdictGoto, hold.Name)); err != nil {
-		return err
+	return r.peerRules(t, peers, s, "to", asked, verdict(expr.VerdictGoto, hold.Name))
+}
+
+// addHooks leads packets into the rules. What concerns connection tracking comes
+// here too: it has hooks of its own.
+func (r *ruleset) addHooks(t *tableRules, s side) {
+	if s.way == Egress && r.build.copies && r.build.tracked {
+		track := &nftables.Chain{Name: string(s.way) + "-track", Table: t.table}
+		r.rule(track, &expr.Immediate{Register: 1, Data: []byte{0, 0}}, &expr.Ct{Key: expr.CtKeyZONE, Register: 1, SourceRegister: true})
 	}
 	accept := nftables.ChainPolicyAccept
 	for _, point := range s.hooks {
@@ -239,43 +266,45 @@ func (r *ruleset) addSide(t *tableRules, d Delay, s side) error {
 			Name: point.chain, Table: t.table, Type: nftables.ChainTypeFilter,
 			Hooknum: point.hook, Priority: nftables.ChainPriorityRaw, Policy: &accept,
 		})
-		r.rule(base, meta(expr.MetaKeyNFPROTO), lookup(t.armed), verdict(expr.VerdictJump, peers.Name))
+		r.rule(base, meta(expr.MetaKeyNFPROTO), lookup(t.armed), verdict(expr.VerdictJump, string(s.way)+"-peers"))
 		t.base = append(t.base, base)
 	}
-	return nil
 }
 
 // addHold adds the rules that hold packets back.
 func (r *ruleset) addHold(t *tableRules, hold *nftables.Chain, s side) {
 	if s.way == Egress && r.build.copies {
-		r.rule(hold, append(tcpOfASocket(), r.copyAndLose(t, s)...)...)
-		r.rule(hold, append(smallUDPOfASocket(), r.copyAndLose(t, s)...)...)
-		if r.build.tracked {
-			r.rule(hold, &expr.Immediate{Register: 1, Data: []byte{0, 0}}, &expr.Ct{Key: expr.CtKeyZONE, Register: 1, SourceRegister: true})
+		for _, packets := range [][]expr.Any{tcp(), smallUDP()} {
+			r.rule(hold, slices.Concat(r.ofASocket(), packets, r.copyAndLose(t, s))...)
 		}
+		track := r.conn.AddChain(&nftables.Chain{Name: string(s.way) + "-track", Table: t.table})
+		r.rule(hold, verdict(expr.VerdictJump, track.Name))
 	}
 	r.rule(hold, &expr.Counter{}, r.queueExpr(s.queue, bypass))
 }
 
-// ofASocket matches packets that a socket is charged for: copies have no owner.
-func ofASocket() []expr.Any {
-	return []expr.Any{meta(expr.MetaKeySKUID), &expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: []byte{0, 0, 0, 0}}}
+// ofASocket matches packets that a socket is charged for: of copies, which have
+// none, the key cannot be read, and then a rule does not match.
+func (r *ruleset) ofASocket() []expr.Any {
+	return []expr.Any{meta(r.build.owner), &expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: []byte{0, 0, 0, 0}}}
 }
 
-func tcpOfASocket() []expr.Any {
-	return append(ofASocket(), meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_TCP}))
+func tcp() []expr.Any {
+	return []expr.Any{meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_TCP})}
 }
 
-// smallUDP is what is never fragmented: a copy must not be.
-const smallUDP = 1280
+// neverFragmented is the length up to which a packet is sent whole everywhere: a
+// copy must not be fragmented.
+const neverFragmented = 1280
 
-func smallUDPOfASocket() []expr.Any {
-	return append(ofASocket(),
+func smallUDP() []expr.Any {
+	return []expr.Any{
 		meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_UDP}),
 		meta(expr.MetaKeyLEN),
 		// Ordered comparisons are by bytes, lengths are the host's numbers.
 		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
-		&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: binary.BigEndian.AppendUint32(nil, smallUDP)})
+		&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: binary.BigEndian.AppendUint32(nil, neverFragmented)},
+	}
 }
 
 // copyAndLose sends a copy towards the packet's own destination.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"time"
 
@@ -17,25 +16,20 @@ import (
 // scratch makes a network namespace that nothing else is in. It is gone when
 // it is closed.
 func scratch() (*Namespace, error) {
-	type made struct {
-		ns  *Namespace
-		err error
-	}
-	done := make(chan made, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	var ns *Namespace
+	err := onSpareThread(func() (err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- made{err: fmt.Errorf("make a scratch network namespace (run as root): %w", err)}
-			return
+			return fmt.Errorf("make a scratch network namespace (run as root): %w", err)
 		}
-		ns, err := OpenPath("/proc/thread-self/ns/net")
-		if err == nil {
-			err = ns.loopbackUp()
+		if ns, err = OpenPath("/proc/thread-self/ns/net"); err != nil {
+			return err
 		}
-		done <- made{ns, err}
-	}()
-	m := <-done
-	return m.ns, m.err
+		return ns.loopbackUp()
+	})
+	if err != nil && ns != nil {
+		err = errors.Join(err, ns.Close())
+	}
+	return ns, err
 }
 
 func (ns *Namespace) loopbackUp() error {
