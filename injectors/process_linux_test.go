@@ -179,6 +179,13 @@ func TestWhatCannotBeReadIsSkippedAndNamed(t *testing.T) {
 	if err != nil || len(choice.Matched) != 0 || len(choice.Skipped) != 1 || choice.Skipped[0].Why != "could not read its exe: run as root, or as its user" {
 		t.Errorf("matched %v, skipped %v (%v)", choice.Matched, choice.Skipped, err)
 	}
+	for range 99 {
+		processes.Start(platform.Process{Args: []string{"prey"}, Unread: []string{"exe"}})
+	}
+	choice, err = by(selector.Process{Exe: "prey"}).Choose(t.Context(), w, experiments.Pick{All: true})
+	if err != nil || len(choice.Skipped) != 1 || !strings.HasPrefix(choice.Skipped[0].Name, "100 processes (prey") {
+		t.Errorf("skipped %v (%v), want one line for 100", choice.Skipped, err)
+	}
 }
 
 func TestLinkToTheExecutableIsExplained(t *testing.T) {

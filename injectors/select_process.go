@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -59,28 +61,54 @@ func (s ProcessSelect) Choose(ctx context.Context, w World, pick experiments.Pic
 	if err != nil {
 		return choice, err
 	}
+	unknown := unreadable{}
 	for _, p := range all {
 		matches, unread, why := m.Match(p)
+		protected := guard.Why(p)
 		switch {
-		case matches:
-			why = guard.Why(p)
-		case len(unread) > 0:
-			why = "could not read its " + strings.Join(unread, " and ") + ": run as root, or as its user"
-		}
-		switch {
-		case why != "":
-			choice.Skipped = append(choice.Skipped, experiments.Skipped{Name: processName(p), Why: why})
+		case matches && protected != "":
+			why = protected
 		case matches:
 			if err := addProcess(ctx, w, &choice, p); err != nil {
 				return choice, err
 			}
+		case len(unread) > 0 && protected == "":
+			unknown.add(strings.Join(unread, " and "), p)
+		}
+		if why != "" {
+			choice.Skipped = append(choice.Skipped, experiments.Skipped{Name: processName(p), Why: why})
 		}
 	}
+	choice.Skipped = append(choice.Skipped, unknown.skipped()...)
 	if target := linkedTo(s.Exe); len(choice.Matched) == 0 && target != "" {
 		choice.Skipped = append(choice.Skipped, experiments.Skipped{Name: "exe " + s.Exe, Why: fmt.Sprintf(
 			"it is a link to %s, and processes are known by what they really run: write that, and port or arg to tell it from others that do", target)})
 	}
 	return choice, nil
+}
+
+// unreadable are processes that might have matched, by what could not be read of them.
+type unreadable map[string][]string
+
+func (u unreadable) add(what string, p platform.Process) { u[what] = append(u[what], processName(p)) }
+
+// mostNamed keeps a plan readable: without root most of a host cannot be read.
+const mostNamed = 3
+
+func (u unreadable) skipped() []experiments.Skipped {
+	var skipped []experiments.Skipped
+	for _, what := range slices.Sorted(maps.Keys(u)) {
+		names := u[what]
+		why := "could not read its " + what + ": run as root, or as its user"
+		if len(names) > mostNamed {
+			names, why = []string{fmt.Sprintf("%d processes (%s …)", len(names), strings.Join(names[:mostNamed], ", "))},
+				"could not read their "+what+": run as root, or as their user"
+		}
+		for _, name := range names {
+			skipped = append(skipped, experiments.Skipped{Name: name, Why: why})
+		}
+	}
+	return skipped
 }
 
 // linkedTo says what an executable's file really is, where its name is only a
