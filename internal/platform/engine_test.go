@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,18 +24,23 @@ type noTable struct{ Processes }
 // fakeEngine answers the engine's API over TCP, as one of API 1.41 would.
 func fakeEngine(t *testing.T, answer http.HandlerFunc) *Docker {
 	t.Helper()
+	return fakeEngineOf(t, "1.41", answer)
+}
+
+func fakeEngineOf(t *testing.T, version string, answer http.HandlerFunc) *Docker {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Api-Version", "1.41")
+		w.Header().Set("Api-Version", version)
 		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Path == "/_ping" {
 			return
 		}
-		if !strings.HasPrefix(r.URL.Path, "/v1.41/") {
+		if !strings.HasPrefix(r.URL.Path, "/v"+version+"/") {
 			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprint(w, `{"message":"client version is too new"}`)
 			return
 		}
-		r.URL.Path = strings.TrimPrefix(r.URL.Path, "/v1.41")
+		r.URL.Path = strings.TrimPrefix(r.URL.Path, "/v"+version)
 		answer(w, r)
 	}))
 	t.Cleanup(server.Close)
@@ -107,6 +114,40 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 	abort()
 	if _, err := engine.Inspect(cut, oneID); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
 		t.Errorf("%v, want that it was cut short, and nothing about the engine", err)
+	}
+}
+
+// Engines before API 1.42 leave a stop's signal out without a word.
+func TestStopWithASignal(t *testing.T) {
+	for _, row := range []struct {
+		name, version, signal string
+		want                  []string
+	}{
+		{"a new engine is asked once", "1.43", "SIGQUIT", []string{"/stop?signal=SIGQUIT&t=3"}},
+		{"an old one is told the signal first", "1.41", "SIGQUIT", []string{"/kill?signal=SIGQUIT", "/wait?condition=not-running", "/stop?t=0"}},
+		{"without a signal an old one is asked once", "1.41", "", []string{"/stop?t=3"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var mu sync.Mutex
+			var asked []string
+			engine := fakeEngineOf(t, row.version, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodPost {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				asked = append(asked, strings.TrimPrefix(r.URL.Path, "/containers/"+oneID)+"?"+r.URL.RawQuery)
+				io.WriteString(w, `{"StatusCode":0}`)
+			})
+			if err := engine.Stop(t.Context(), oneID, 3*time.Second, row.signal); err != nil {
+				t.Fatal(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if !slices.Equal(asked, row.want) {
+				t.Errorf("asked %v, want %v", asked, row.want)
+			}
+		})
 	}
 }
 
