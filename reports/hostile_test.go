@@ -37,9 +37,9 @@ func everywhere(t testing.TB, text string) reports.Summary {
 	f.Name, f.Kind = text, text
 	f.Victims = []experiments.Candidate{{Kind: text, ID: text, Name: text, Detail: text}}
 	f.Skipped = []experiments.Skipped{{Name: text, Why: text}}
-	plan.Experiment, plan.Faults, plan.Notes = e, []experiments.PlannedFault{f}, []string{text}
+	plan.Experiment, plan.Faults, plan.Notes, plan.Exempt = e, []experiments.PlannedFault{f}, []string{text}, []string{text}
 	h.Plan, h.Run, h.Version, h.Host, h.User, h.OS, h.Engine, h.Document = plan, text, text, text, text, text, text, text
-	h.Command = []string{text, text}
+	h.Command, h.Secrets = []string{text, text}, []string{text}
 	events[0].Header = &h
 	for n := range events {
 		e := &events[n]
@@ -48,6 +48,7 @@ func everywhere(t testing.TB, text string) reports.Summary {
 		case experiments.EventAimed:
 			d := e.Injection.Description
 			d.Name, d.ID, d.Mechanism, d.Undo, d.Asked = text, text, text, text, map[string]string{text: text}
+			d.Notes, d.Hits, d.Restart = []string{text}, []string{text}, text
 			e.Injection = &experiments.Injection{ID: "1.1", Fault: 1, Kind: text, Description: d}
 		case experiments.EventConfirmed:
 			e.Effect = &experiments.Effect{State: experiments.EffectUnknown, Why: text, Measured: map[string]string{text: text}}

@@ -107,6 +107,7 @@ type faultView struct {
 
 type targetView struct {
 	Fault, Name, ID, State, Why, Asked, Measured, Injected, Undone, Back string
+	Notes                                                                []string
 	Confirmed, Left                                                      bool
 }
 
@@ -137,7 +138,7 @@ func viewOf(s Summary) view {
 		}
 		v.Log = append(v.Log, [2]string{signed(l.Off - s.Zero), short(l.Text, longestLine)})
 	}
-	for _, note := range s.Header.Plan.Notes {
+	for _, note := range notesOf(s) {
 		if len(v.Notes) < 20 {
 			v.Notes = append(v.Notes, short(note, longestLine))
 		}
@@ -254,6 +255,11 @@ func targetViewOf(s Summary, f Fault, t Target) targetView {
 	}
 	if t.Return != nil {
 		v.Back = short(trimStart(comebackSaid(*t.Return)), 300)
+	}
+	for _, note := range targetNotes(t) {
+		if len(v.Notes) < 5 {
+			v.Notes = append(v.Notes, short(note, 300))
+		}
 	}
 	if t.EndedEarly != nil {
 		v.Why = short("ended early: "+t.EndedEarly.Text, 300)

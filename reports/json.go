@@ -34,6 +34,7 @@ type Document struct {
 	Faults     []DocumentFault     `json:"faults"`
 	Probes     []DocumentProbe     `json:"probes"`
 	Checks     []DocumentCheck     `json:"checks"`
+	Notes      []string            `json:"notes,omitempty"`
 	Where      DocumentEnvironment `json:"environment"`
 	Command    []string            `json:"command"`
 	Experiment string              `json:"experiment,omitempty"` // the document as YAML, redacted
@@ -92,6 +93,7 @@ type DocumentTarget struct {
 	InjectedAt *string           `json:"injected_at" jsonschema:"nullable"` // null: it was not
 	UndoneAt   *string           `json:"undone_at" jsonschema:"nullable"`   // null: no verified undo
 	Measured   map[string]string `json:"measured"`
+	Notes      []string          `json:"notes,omitempty"`
 	EndedEarly string            `json:"ended_early,omitempty"`
 	Return     *DocumentReturn   `json:"return,omitempty"`
 	UndoError  string            `json:"undo_error,omitempty"`
@@ -209,6 +211,7 @@ func documentOf(s Summary) Document {
 		Where:   DocumentEnvironment{h.Version, h.Host, h.Machine, h.BootID, h.User, h.OS, h.Engine},
 		Command: append([]string{}, h.Command...), Experiment: h.Document,
 	}
+	d.Notes = notesOf(s)
 	d.Axes = DocumentAxes{findingJSON(s.Axes[0]), findingJSON(s.Axes[1]), findingJSON(s.Axes[2])}
 	for _, a := range s.Aborts {
 		d.Aborted = append(d.Aborted, DocumentAbort{string(a.By), stamp(a.At), a.Why})
@@ -259,7 +262,7 @@ func faultJSON(f Fault) DocumentFault {
 func targetJSON(t Target) DocumentTarget {
 	d := DocumentTarget{
 		ID: t.ID, Identity: firstOf(t.Description.ID, t.Victim.ID), Name: t.Name, Kind: firstOf(t.Description.Kind, t.Victim.Kind),
-		State: t.State, Why: t.Why, InjectedAt: stampOf(t.Injected), UndoneAt: stampOf(t.Undone), Measured: orEmpty(t.Measured), UndoError: t.UndoError,
+		State: t.State, Why: t.Why, InjectedAt: stampOf(t.Injected), UndoneAt: stampOf(t.Undone), Measured: orEmpty(t.Measured), Notes: targetNotes(t), UndoError: t.UndoError,
 	}
 	if t.EndedEarly != nil {
 		d.EndedEarly = t.EndedEarly.Text

@@ -198,7 +198,7 @@ func (j *judgement) recordWhole() {
 	case j.r.closed == nil:
 		wrong = append(wrong, "its record has no end: it was killed, or it is still going on")
 	case !j.r.closed.Complete && len(j.r.aborts) == 0 && len(j.r.lost) == 0 && !j.baselineBroken():
-		wrong = append(wrong, "it did not get to the end of its timeline")
+		wrong = append(wrong, "it did not get to the end of its timeline"+closedBySomebody(j.r.closed))
 	}
 	for _, a := range j.r.aborts {
 		wrong = append(wrong, "it was ended early by "+abortedBy(a.By)+because(a.Why))
@@ -218,6 +218,14 @@ func (j *judgement) recordWhole() {
 		c.Verdict, c.Why = experiments.Inconclusive, "The run cannot be judged as a whole: "+joinBounded(wrong, 6)+"."
 	}
 	j.add(c)
+}
+
+// closedBySomebody says who ended the record, where the run's own processes did not.
+func closedBySomebody(c *experiments.Close) string {
+	if c.By == "" || c.By == "parent" || c.By == "holder" {
+		return ""
+	}
+	return ": its processes were lost, and its record was closed later by " + short(c.By, 80)
 }
 
 func (j *judgement) baselineBroken() bool { return j.r.baseline != nil && j.r.baseline.Error != "" }

@@ -211,6 +211,11 @@ func targetMD(t Target) string {
 	if id := firstOf(t.Description.ID, t.Victim.ID); id != "" && id != t.Name {
 		text += "<br>" + md(id, 80)
 	}
+	for n, note := range targetNotes(t) {
+		if n < 5 {
+			text += "<br>" + md(note, 300)
+		}
+	}
 	if t.Return != nil {
 		text += "<br>" + md(strings.TrimPrefix(comebackSaid(*t.Return), "; "), 300)
 	}
@@ -313,12 +318,42 @@ func (m *markdown) environment(s Summary) {
 		m.row(md(row[0], 80), md(row[1], longestLine))
 	}
 	m.line("")
+	for n, note := range notesOf(s) {
+		if n < 20 {
+			m.line("- %s", md(note, longestLine))
+		}
+	}
+	m.line("\nThe command:\n")
 	m.line("    %s", shortText(strings.ReplaceAll(shellLine(s.Header.Command), "\n", " "), 4*longestLine))
 	m.line("\n</details>")
 }
 
 // stampSaid is a moment by the wall clock, for people.
 func stampSaid(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// targetNotes is what else has to be known of a target: whom it hits besides, what restarts it.
+func targetNotes(t Target) []string {
+	var notes []string
+	if t.Description.Restart != "" {
+		notes = append(notes, "restart policy: "+t.Description.Restart)
+	}
+	if len(t.Description.Hits) > 0 {
+		notes = append(notes, "hits as well: "+list(t.Description.Hits, 5))
+	}
+	return append(notes, t.Description.Notes...)
+}
+
+// notesOf is what else has to be known of a run: notes of its plan, and what was kept open.
+func notesOf(s Summary) []string {
+	notes := append([]string{}, s.Header.Plan.Notes...)
+	if exempt := s.Header.Plan.Exempt; len(exempt) > 0 {
+		notes = append(notes, "The control path was never hit: "+list(exempt, 10)+".")
+	}
+	if secrets := s.Header.Secrets; len(secrets) > 0 {
+		notes = append(notes, "Values that were used and are not shown: "+list(secrets, 10)+".")
+	}
+	return notes
+}
 
 // environment is where the run was, for people.
 func environment(s Summary) [][2]string {

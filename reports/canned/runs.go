@@ -256,6 +256,9 @@ func fiveKinds() Run {
 	}}
 	plan := planOf("checkout-game-day", "The shop sells through a bad quarter of a minute: under 5% of requests fail, and no outage is longer than 3s.", probes, faults...)
 	plan.Experiment.Probes[0].Tolerate.During, plan.Experiment.Probes[0].Tolerate.Outage = share(0.95), within(3*second)
+	plan.Exempt = []string{"192.0.2.7:22 (this ssh session)"}
+	plan.Faults[2].Descriptions[0].Notes = []string{"lo is not covered"}
+	plan.Faults[0].Descriptions[0].Restart = "always"
 	s := write(plan, "20260314-0940-gameday")
 	s.phase(0, experiments.PhaseBefore)
 	s.baseline(10 * second)
