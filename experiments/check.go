@@ -27,7 +27,7 @@ func (c checker) check() {
 		c.problem(c.at(""), "name is missing: write what the experiment is called in its report")
 	}
 	c.notEmpty("name", c.e.Name)
-	if !c.given("faults") && !c.given("probes") {
+	if len(c.e.Faults)+len(c.e.Probes) == 0 && !c.broken("faults") && !c.broken("probes") {
 		c.problem(c.at(""), "there are neither faults nor probes: nothing would happen; add at least one")
 	}
 	c.timeline()
@@ -51,6 +51,9 @@ func (c checker) wrong(path string) bool {
 	n := c.at(path)
 	return slices.ContainsFunc(c.problems, func(p Problem) bool { return p.Line == n.Line && p.Column == n.Column })
 }
+
+// broken says whether there is a problem at a path that is given.
+func (c checker) broken(path string) bool { return c.given(path) && c.wrong(path) }
 
 func (c checker) notNegative(path string, d Duration) bool {
 	if d >= 0 {
@@ -124,7 +127,7 @@ func (c checker) faults() {
 		c.notNegative(path+".at", f.At)
 		c.length(path, f)
 		c.policies(path, f)
-		if on := f.At + f.For - first; f.At >= 0 && f.For >= 0 && on > c.e.Limits.Duration && c.e.Limits.Duration > 0 {
+		if on := f.At + f.For - first; f.At >= 0 && f.For >= 0 && (on > c.e.Limits.Duration || on < 0) && c.e.Limits.Duration > 0 {
 			c.problem(c.lengthPlace(path), "%s ends %s after the first inject, and limits.duration is %s: shorten it, or raise the limit on purpose", path, on, c.e.Limits.Duration)
 		}
 	}
@@ -204,7 +207,7 @@ func (c checker) every(path string, p Probe) {
 		return
 	}
 	before := c.e.Timeline.Before
-	samples := (before + p.Every - 1) / p.Every
+	samples := (before-1)/p.Every + 1
 	if before > 0 && samples < leastBaseline {
 		c.problem(c.at(path+".every"), "%s is asked every %s, so that timeline.before (%s) has %d of the %d samples that a baseline needs: ask more often, lengthen before, or skip the baseline with before: 0s",
 			path, p.Every, before, samples, leastBaseline)

@@ -29,7 +29,8 @@ type decoder struct {
 	problems []Problem
 	places   map[string]*yaml.Node // path → where it was written
 	secrets  Secrets
-	seen     Secrets // also those that stand where no text is wanted: no message shows them
+	seen     Secrets         // also those that stand where no text is wanted: no message shows them
+	failed   []reflect.Value // numbers that could not be read
 	nodes    int
 	depth    int
 	tooMuch  bool
@@ -116,7 +117,7 @@ func (d *decoder) decode(path string, n *yaml.Node, v reflect.Value) {
 		special(path, n, v)
 		return
 	}
-	place := n
+	place, before := n, len(d.problems)
 	n, ok := d.enter(path, n)
 	if !ok {
 		return
@@ -124,6 +125,7 @@ func (d *decoder) decode(path string, n *yaml.Node, v reflect.Value) {
 	d.depth++
 	defer func() { d.depth-- }()
 	if isNull(n) {
+		d.fail(v)
 		d.problem(place, "%s %s", path, noValue)
 		return
 	}
@@ -140,6 +142,17 @@ func (d *decoder) decode(path string, n *yaml.Node, v reflect.Value) {
 		d.viaText(path, place, n, v)
 	default:
 		d.plain(path, place, n, v)
+	}
+	if len(d.problems) > before {
+		d.fail(v)
+	}
+}
+
+// fail notes a number that is not known: what others' checks say of it, or of
+// something beside it, may be wrong.
+func (d *decoder) fail(v reflect.Value) {
+	if v.CanInt() || v.CanUint() || v.CanFloat() {
+		d.failed = append(d.failed, v)
 	}
 }
 
@@ -469,6 +482,9 @@ func (d *decoder) structure(path string, place, n *yaml.Node, v reflect.Value) {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == key })
 		if i < 0 {
 			d.problem(at, "%s is no key here: %s", below(path, key), meant(key, names(fields)))
+			if i = slices.Index(names(fields), Nearest(key, names(fields))); i >= 0 {
+				d.fail(fields[i].in(v))
+			}
 			return
 		}
 		d.decode(below(path, key), value, fields[i].in(v))

@@ -344,23 +344,62 @@ func keysOf(fields []field, kinds map[string]func() any) []string {
 // check itself, and gives its canonical JSON.
 func (d *decoder) settings(path string, key, n *yaml.Node, into any) json.RawMessage {
 	before := len(d.problems)
+	d.failed = nil
 	d.decode(path, n, reflect.ValueOf(into).Elem())
 	d.places[path] = key // a problem of the whole is best shown at its kind
-	if len(d.problems) > before {
-		return nil // one mistake, one message: the check would repeat it in other words
+	for _, found := range d.checked(into, path, d.problems[before:]) {
+		where := strings.TrimSuffix(path+"."+found.Field, ".")
+		d.problem(d.at(where), "%s: %s", where, found.Problem)
 	}
-	if c, ok := into.(Checker); ok {
-		for _, found := range c.Check() {
-			where := path
-			if found.Field != "" {
-				where = below(path, found.Field)
-			}
-			d.problem(d.at(where), "%s: %s", where, found.Problem)
-		}
+	if len(d.problems) > before {
+		return nil
 	}
 	raw, err := json.Marshal(into)
 	if err != nil {
 		d.problem(key, "%s cannot be written down: %v", path, err)
 	}
 	return raw
+}
+
+// guesses stand for a number that could not be read, to find out whether what a
+// check says depends on it.
+var guesses = []int64{1, 1 << 40}
+
+// checked is what settings find wrong with themselves. Where some of them could
+// not be read, only what holds whatever they are: one mistake, one message.
+func (d *decoder) checked(into any, path string, unread []Problem) []FieldProblem {
+	c, ok := into.(Checker)
+	if !ok {
+		return nil
+	}
+	found := c.Check()
+	if len(unread) == 0 {
+		return found
+	}
+	found = slices.DeleteFunc(found, func(p FieldProblem) bool {
+		where := path + "." + p.Field
+		return p.Field == "" || !d.given(where) || slices.ContainsFunc(unread, func(u Problem) bool { return strings.HasPrefix(u.Problem, where) })
+	})
+	for _, guess := range guesses {
+		for _, v := range d.failed {
+			setNumber(v, guess)
+		}
+		again := c.Check()
+		found = slices.DeleteFunc(found, func(p FieldProblem) bool {
+			return !slices.ContainsFunc(again, func(q FieldProblem) bool { return q.Field == p.Field })
+		})
+	}
+	return found
+}
+
+// setNumber may overflow: any other number will do.
+func setNumber(v reflect.Value, n int64) {
+	switch {
+	case v.CanInt():
+		v.SetInt(n)
+	case v.CanUint():
+		v.SetUint(uint64(n))
+	case v.CanFloat():
+		v.SetFloat(float64(n))
+	}
 }

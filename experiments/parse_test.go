@@ -206,10 +206,45 @@ func TestOneMistakeHasOneMessageAtItsPlace(t *testing.T) {
 	}
 }
 
-func TestNeitherFaultsNorProbesIsNothingToDo(t *testing.T) {
-	_, problems := parse(t, "{apiVersion: faultline/v1, kind: Experiment, name: x, timeline: {during: 1s}}")
-	if len(problems) != 1 || !strings.Contains(problems[0].Problem, "neither faults nor probes") {
+func TestOneMistakeDoesNotHideAnother(t *testing.T) {
+	for name, row := range map[string]struct {
+		settings string
+		want     []string
+	}{
+		"what is wrong whatever the unread one is":    {`{select: {name: web}, delay: 100, to: ["", b]}`, []string{"delay is 100 without a unit", "to[0]: names nobody"}},
+		"what may be right is not told":               {`{select: {name: web}, delay: 100, jitter: 10ms}`, []string{"delay is 100 without a unit"}},
+		"nor where the key was mistyped":              {`{select: {name: web}, dealy: 100ms, jitter: 10ms}`, []string{"dealy is no key here"}},
+		"what is wrong beside a mistyped key is told": {`{select: {name: web}, note: x, factr: 1, delay: 300s}`, []string{"factr is no key here", "delay: is longer than 274s"}},
+		"a missing one is not asked for then":         {`{select: {nmae: web}, delay: 1ms}`, []string{"nmae is no key here"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, problems := parse(t, strings.Replace(good, `{select: {name: web}, delay: 100ms, jitter: 10ms, to: ["10.0.3.7:5432"]}`, row.settings, 1))
+			if len(problems) != len(row.want) {
+				t.Fatalf("said %v", problems)
+			}
+			for i, p := range problems {
+				if !strings.Contains(p.Problem, row.want[i]) {
+					t.Errorf("said %q, want %q", p.Problem, row.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestTimesThatOverflowAreImpossible(t *testing.T) {
+	_, problems := parse(t, strings.NewReplacer("at: 5s", "at: 2562047h", "for: 20s", "for: 2562047h", "schedule:", "  - {at: 0s, shop.burn: {select: {name: x}}}\nschedule:").Replace(good))
+	if len(problems) != 1 || !strings.Contains(problems[0].Problem, "limits.duration") {
 		t.Errorf("said %v", problems)
+	}
+	parseOne(t, strings.Replace(good, "before: 10s", "before: 2562047h47m16s", 1))
+}
+
+func TestNeitherFaultsNorProbesIsNothingToDo(t *testing.T) {
+	for _, lists := range []string{"", ", faults: []", ", faults: [], probes: []"} {
+		_, problems := parse(t, "{apiVersion: faultline/v1, kind: Experiment, name: x, timeline: {during: 1s}"+lists+"}")
+		if len(problems) != 1 || !strings.Contains(problems[0].Problem, "neither faults nor probes") {
+			t.Errorf("of %q, said %v", lists, problems)
+		}
 	}
 }
 
