@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -14,17 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// A Namespace is a network namespace that Netns made, with one veth pair to
-// the namespace of the tests.
-type Namespace struct {
-	Name string // as `ip netns` knows it
-	Path string // what holds it: open it to enter
-
-	Inside, Outside    string // the interfaces' names, in it and here
-	Addr4, Addr6       netip.Addr
-	Outside4, Outside6 netip.Addr
-}
 
 // Netns makes a network namespace with a veth pair, an IPv4 and an IPv6 address
 // at both ends, and lo up. All names and subnets are random; all goes when t ends.
@@ -41,19 +29,6 @@ func Netns(t testing.TB) *Namespace {
 		t.Fatalf("testenv: %v", err)
 	}
 	return &link.Namespace
-}
-
-// Command prepares a program to run inside the namespace.
-func (n *Namespace) Command(name string, args ...string) *exec.Cmd {
-	return exec.Command("ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
-}
-
-// Process starts the test server inside the namespace, as Process does here.
-func (n *Namespace) Process(t testing.TB, args ...string) *Running {
-	t.Helper()
-	exe := copyServer(t, "")
-	// `ip netns exec` replaces itself by the server, so its pid is the server's.
-	return launch(t, exe, n.Command(exe, append([]string{"-lifeline"}, args...)...))
 }
 
 // Do calls f on a thread inside the namespace: a socket that f opens belongs to
