@@ -233,6 +233,9 @@ func (e *Engine) heal(run context.Context, f experiments.PlannedFault, i *inject
 	if i.acting() { // what the act landed after our undo must go as well
 		i.waitAct()
 		err = e.undo(i)
+		if i.acting() {
+			err = errors.Join(err, fmt.Errorf("undo %s of %s: its inject has still not returned and may land yet", i.Kind, i.Description.Name))
+		}
 	}
 	e.mu.Lock()
 	i.undone = err == nil

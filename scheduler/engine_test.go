@@ -420,3 +420,19 @@ func TestAGroupThatLostMembersSinceThePlanIsNotHit(t *testing.T) {
 		}
 	})
 }
+
+func TestAnInjectThatNeverReturnsIsNotCalledUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		s.hang["slow"] = time.Hour
+		st := onStage(t, s, breakAll("f", 0, time.Second, shopSpec{Names: []string{"slow"}, Pick: experiments.Pick{All: true}}))
+		ctx, abort := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { abort(&Aborted{experiments.AbortGuard, "test"}) })
+		st.engine.During(ctx)
+		if u := st.engine.Undone(); u == nil || *u {
+			t.Error("what may still land counts as undone")
+		}
+		time.Sleep(time.Hour) // let it return, so that nothing of the test is left
+		st.end(t)
+	})
+}
