@@ -116,9 +116,9 @@ func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Eve
 	if first.Type != "" {
 		note(first)
 	}
-	h.undoAll(ctx, state, &healed, note)
+	h.undoAll(ctx, run, state, &healed, note)
 	c := experiments.Close{By: h.By}
-	if state.Hit > 0 {
+	if state.Hit > 0 || len(healed.Undone)+len(healed.Left) > 0 {
 		undone := len(healed.Left) == 0
 		c.Undone = &undone
 	}
@@ -141,20 +141,58 @@ func (h Healer) ours(state journal.State) error {
 	return nil
 }
 
-func (h Healer) undoAll(ctx context.Context, state journal.State, healed *Healed, note func(experiments.Event)) {
+func (h Healer) undoAll(ctx context.Context, run journal.Run, state journal.State, healed *Healed, note func(experiments.Event)) {
+	secrets := h.secrets(state.Header)
 	for _, open := range slices.Backward(state.Open) {
 		i := open.Injection
+		if other := h.neverLeased(run, open); other != nil {
+			note(experiments.Event{Type: experiments.EventRefused, Fault: i.Fault, Target: i.ID, Error: fmt.Sprintf("never injected: %v", other)})
+			continue
+		}
 		err := h.restoreSecrets(state.Header, &i)
 		if err == nil {
 			err = undo(ctx, h.World, h.Faults, i)
 		}
+		text := secrets.Redact(errText(err)) // a command's output may say what it was given
 		if err != nil {
-			healed.Left = append(healed.Left, err.Error())
+			healed.Left = append(healed.Left, text)
 		} else {
 			healed.Undone = append(healed.Undone, fmt.Sprintf("%s of %s", i.Kind, i.Description.Name))
 		}
-		note(experiments.Event{Type: experiments.EventUndone, Fault: i.Fault, Target: i.ID, Error: errText(err)})
+		note(experiments.Event{Type: experiments.EventUndone, Fault: i.Fault, Target: i.ID, Error: text})
 	}
+}
+
+// healTime is for how long a healer says that it needs what it heals.
+const healTime = time.Minute
+
+// neverLeased says who has the injection's things when it was written down and
+// cannot have been injected: what another run has now, this one was never given.
+// Healing it would heal what the other run broke. The lease that this takes ends with the record.
+func (h Healer) neverLeased(run journal.Run, open journal.Open) *journal.HeldError {
+	if open.Acted {
+		return nil
+	}
+	_, err := h.Home.Lease(run, open.Injection.Description.Leases, h.World.Host.Now().Add(healTime), "undo of "+open.Injection.Kind)
+	var held *journal.HeldError
+	if errors.As(err, &held) {
+		return held
+	}
+	return nil // healing does not wait for the host-wide place to be well
+}
+
+// secrets are the values that the run used, as far as they can be read here.
+func (h Healer) secrets(header *experiments.Header) experiments.Secrets {
+	var known experiments.Secrets
+	if header == nil {
+		return nil
+	}
+	for _, name := range header.Secrets {
+		if value, ok := h.Lookup(name); ok {
+			known = append(known, experiments.Secret{Name: name, Value: value})
+		}
+	}
+	return known
 }
 
 func (h Healer) restoreSecrets(header *experiments.Header, i *experiments.Injection) error {

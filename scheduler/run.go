@@ -397,12 +397,22 @@ func (p *parent) takeOver() {
 	defer cancel()
 	// How it ended is part of why it was lost.
 	p.result.Lost = errors.Join(p.result.Lost, p.child.Wait(ctx))
-	healer := Healer{World: p.World, Faults: p.Faults, Home: p.Home, By: "parent"}
+	healer := Healer{World: p.World, Faults: p.Faults, Home: p.Home, By: "parent", Lookup: p.secret}
 	healed, err := healer.Heal(context.Background(), p.run, experiments.Event{Type: experiments.EventHolderLost, Why: p.result.Lost.Error()})
 	p.result.Left = healed.Left
 	if err != nil {
 		p.result.Left = append(p.result.Left, err.Error())
 	}
+}
+
+// secret gives a value that this run was started with.
+func (p *parent) secret(name string) (string, bool) {
+	for _, s := range p.start.Secrets {
+		if s.Name == name {
+			return s.Value, true
+		}
+	}
+	return "", false
 }
 
 func (p *parent) close() {
