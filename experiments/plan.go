@@ -16,6 +16,8 @@ type Candidate struct {
 	Healthy bool   `json:"healthy,omitempty"` // counts as a healthy member of its group
 	Detail  string `json:"detail,omitempty"`  // image, command line: for people
 	Lease   string `json:"lease,omitempty"`   // what a fault on it leases, where that is known this early
+	// Guests live in its namespaces, by name: what ends it ends their network too.
+	Guests []string `json:"guests,omitempty"`
 }
 
 // Skipped is something that matched by name or label but is no target, and why.
