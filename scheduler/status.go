@@ -123,10 +123,15 @@ func statusOf(run journal.Run, host platform.Host) (RunStatus, error) {
 	if err != nil {
 		return RunStatus{}, err
 	}
-	if err := record.Actionable(); err != nil && len(record.Events) > 0 {
+	if err := record.Actionable(); err != nil {
 		return RunStatus{}, err
 	}
 	state := journal.Fold(record.Events)
+	if !locked && !state.Done() { // did it begin between the two looks?
+		if locked, err = run.Locked(); err != nil {
+			return RunStatus{}, err
+		}
+	}
 	s := RunStatus{ID: run.ID, On: []OnTarget{}, Undone: "nothing was injected"}
 	if state.Header != nil {
 		s.Name, s.Started = state.Header.Plan.Experiment.Name, state.Header.Started
