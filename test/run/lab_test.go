@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package run_test tries faultline as its users do: the built binary, real
 // documents, real targets, and everything that can happen to the tool itself.
 package run_test
