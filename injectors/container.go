@@ -19,6 +19,8 @@ type containerID struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"` // for people
 	StartedAt string `json:"started_at"`
+
+	Guests []string `json:"guests,omitempty"` // who loses their network when it ends
 }
 
 // aimContainer reads a victim in full. It is ErrGone when there is none, ErrChanged when it is no target any more.
@@ -31,6 +33,16 @@ func aimContainer(ctx context.Context, w World, victim experiments.Candidate) (p
 	return c, id, err
 }
 
+// aimToEnd is aimContainer for what ends a container, if only for a moment.
+func aimToEnd(ctx context.Context, w World, o experiments.Order) (platform.Container, containerID, error) {
+	if err := mayEnd(o); err != nil {
+		return platform.Container{}, containerID{}, err
+	}
+	c, id, err := aimContainer(ctx, w, o.Victim)
+	id.Guests = o.Victim.Guests
+	return c, id, err
+}
+
 func inspectVictim(ctx context.Context, w World, victim experiments.Candidate) (platform.Container, error) {
 	c, err := w.Engine.Inspect(ctx, victim.ID)
 	if errors.Is(err, platform.ErrGone) {
@@ -40,6 +52,17 @@ func inspectVictim(ctx context.Context, w World, victim experiments.Candidate) (
 		err = fmt.Errorf("aim at container %s: %s now: %w", c.Name, why, ErrChanged)
 	}
 	return c, err
+}
+
+// mayEnd refuses to end a container in whose network namespace others live,
+// unless its door is open: starting it again gives it another namespace, and
+// the others stay in what is left of the old one.
+func mayEnd(o experiments.Order) error {
+	if len(o.Victim.Guests) == 0 || o.Allows(experiments.DoorSharedNamespace) {
+		return nil
+	}
+	return fmt.Errorf("container %s: %s would lose their network with it, and no undo gives it back: open the door with `allow: [shared-namespace]`: %w",
+		o.Victim.Name, strings.Join(o.Victim.Guests, ", "), ErrRefused)
 }
 
 // identify writes down who the container is, for any process that comes later.
@@ -84,7 +107,11 @@ func (id containerID) another(c platform.Container) experiments.Effect {
 
 // describe fills in what all container faults say of a target.
 func (id containerID) describe() experiments.Description {
-	return experiments.Description{Kind: "container", ID: id.ID, Name: id.Name, Leases: []string{"container/" + id.ID}}
+	d := experiments.Description{Kind: "container", ID: id.ID, Name: id.Name, Leases: []string{"container/" + id.ID}, Hits: id.Guests}
+	if len(id.Guests) > 0 {
+		d.Notes = append(d.Notes, strings.Join(id.Guests, ", ")+" live in its network namespace and lose their network until they are restarted: no undo gives it back")
+	}
+	return d
 }
 
 // freshAim is how long after its aim a fault may still begin: what is older was

@@ -37,7 +37,7 @@ type containerCrash struct{}
 var containerCrashAbout = About{
 	Kind:    "container.crash",
 	Summary: "kill a container's init from outside (SIGKILL), so that its restart policy applies",
-	Doors:   []string{string(experiments.DoorLastReplica), string(experiments.DoorOverlap)},
+	Doors:   []string{string(experiments.DoorLastReplica), string(experiments.DoorSharedNamespace), string(experiments.DoorOverlap)},
 	Example: `- name: crash one replica
   at: 0s
   # SIGKILL from outside: unlike docker kill, it leaves the restart policy in force.
@@ -53,6 +53,9 @@ func (containerCrash) Choose(ctx context.Context, w World, s ContainerCrashSpec)
 }
 
 func (containerCrash) Aim(ctx context.Context, w World, _ ContainerCrashSpec, o experiments.Order) ([]ContainerCrashTarget, error) {
+	if err := mayEnd(o); err != nil {
+		return nil, err
+	}
 	c, err := inspectVictim(ctx, w, o.Victim)
 	if err != nil {
 		return nil, err
@@ -80,6 +83,7 @@ func (containerCrash) Aim(ctx context.Context, w World, _ ContainerCrashSpec, o 
 		}
 		return nil, err
 	}
+	t.Guests = o.Victim.Guests
 	return []ContainerCrashTarget{t}, nil
 }
 

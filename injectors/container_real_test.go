@@ -318,3 +318,16 @@ func TestH52_NothingIsNeededInTheTarget(t *testing.T) {
 		})
 	}
 }
+
+func TestGuestsOfARealNamespace(t *testing.T) {
+	w := dockerWorld(t)
+	host := box(t)
+	guest := testenv.Container(t, testenv.Engine("--network", "container:"+host.Name), testenv.Args())
+	choice, err := ContainerSelect{Name: host.Name}.Choose(t.Context(), w, experiments.Pick{})
+	if err != nil || len(choice.Matched) != 1 {
+		t.Fatalf("matched %v, %v", choice.Matched, err)
+	}
+	if guests := choice.Matched[0].Guests; len(guests) != 1 || guests[0] != guest.Name {
+		t.Errorf("guests %v, want %s", guests, guest.Name)
+	}
+}

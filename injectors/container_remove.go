@@ -35,7 +35,7 @@ var containerRemoveAbout = About{
 	Kind:         "container.remove",
 	Summary:      "kill and remove a container with all that was written into it; cannot be undone",
 	Irreversible: true,
-	Doors:        []string{string(experiments.DoorIrreversible), string(experiments.DoorLastReplica), string(experiments.DoorOverlap)},
+	Doors:        []string{string(experiments.DoorIrreversible), string(experiments.DoorLastReplica), string(experiments.DoorSharedNamespace), string(experiments.DoorOverlap)},
 	Example: `- name: one replica is lost for good
   at: 0s
   allow: [irreversible] # what was written into the container is lost with it
@@ -52,7 +52,7 @@ func (containerRemove) Choose(ctx context.Context, w World, s ContainerRemoveSpe
 }
 
 func (containerRemove) Aim(ctx context.Context, w World, s ContainerRemoveSpec, o experiments.Order) ([]ContainerRemoveTarget, error) {
-	c, id, err := aimContainer(ctx, w, o.Victim)
+	c, id, err := aimToEnd(ctx, w, o)
 	if err != nil {
 		return nil, err
 	}

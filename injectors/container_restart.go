@@ -34,7 +34,7 @@ type containerRestart struct{}
 var containerRestartAbout = About{
 	Kind:    "container.restart",
 	Summary: "stop a container with grace and start it at once, as docker restart does",
-	Doors:   []string{string(experiments.DoorLastReplica), string(experiments.DoorOverlap), string(experiments.DoorUnkept)},
+	Doors:   []string{string(experiments.DoorLastReplica), string(experiments.DoorSharedNamespace), string(experiments.DoorOverlap), string(experiments.DoorUnkept)},
 	Example: `- name: one replica restarts
   at: 0s
   container.restart:
@@ -50,7 +50,7 @@ func (containerRestart) Choose(ctx context.Context, w World, s ContainerRestartS
 }
 
 func (containerRestart) Aim(ctx context.Context, w World, s ContainerRestartSpec, o experiments.Order) ([]ContainerRestartTarget, error) {
-	c, id, err := aimContainer(ctx, w, o.Victim)
+	c, id, err := aimToEnd(ctx, w, o)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ var containerStopAbout = About{
 	Kind:     "container.stop",
 	Summary:  "stop a container with grace, as docker stop does; undo starts it again",
 	Undoable: true,
-	Doors:    []string{string(experiments.DoorLastReplica), string(experiments.DoorOverlap), string(experiments.DoorUnkept)},
+	Doors:    []string{string(experiments.DoorLastReplica), string(experiments.DoorSharedNamespace), string(experiments.DoorOverlap), string(experiments.DoorUnkept)},
 	Example: `- name: one replica is down for a while
   at: 0s
   for: 30s
@@ -71,7 +71,7 @@ func (containerStop) Choose(ctx context.Context, w World, s ContainerStopSpec) (
 const stopSlack = 5 * time.Second
 
 func (containerStop) Aim(ctx context.Context, w World, s ContainerStopSpec, o experiments.Order) ([]ContainerStopTarget, error) {
-	c, id, err := aimContainer(ctx, w, o.Victim)
+	c, id, err := aimToEnd(ctx, w, o)
 	if err != nil {
 		return nil, err
 	}

@@ -299,3 +299,35 @@ func TestStopSettingsAreChecked(t *testing.T) {
 		})
 	}
 }
+
+// Who lives in another's network namespace loses its network when the other ends, and for good.
+func TestH34_WhoLivesInAnothersNamespaceIsNotForgotten(t *testing.T) {
+	s := newScene(platform.Container{Name: "web"}, platform.Container{Name: "sleeper", State: "exited"})
+	web := s.named(t, "web")
+	s.engine.Add(platform.Container{Name: "sidecar", NetworkMode: "container:" + web.ID})
+	for _, kind := range []string{"container.crash", "container.stop", "container.restart", "container.remove", "container.pause"} {
+		t.Run(kind, func(t *testing.T) {
+			fault, _ := Find(kind)
+			settings := []byte(`{"select":{"name":"web"}}`)
+			choice, err := fault.Choose(t.Context(), s.World, settings)
+			do(t, err)
+			order := experiments.Order{Victim: choice.Matched[0]}
+			aimed, err := fault.Aim(t.Context(), s.World, settings, order)
+			if kind == "container.pause" { // nothing ends
+				if err != nil || len(aimed[0].Description.Hits) != 0 {
+					t.Errorf("%v, %+v", err, aimed)
+				}
+				return
+			}
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "sidecar") || !strings.Contains(err.Error(), "shared-namespace") {
+				t.Errorf("aim: %v, want it refused by the name of who would suffer", err)
+			}
+			order.Allow = []experiments.Door{experiments.DoorSharedNamespace}
+			aimed, err = fault.Aim(t.Context(), s.World, settings, order)
+			do(t, err)
+			if hits := aimed[0].Description.Hits; len(hits) != 1 || hits[0] != "sidecar" {
+				t.Errorf("hits %v, want the sidecar counted", hits)
+			}
+		})
+	}
+}

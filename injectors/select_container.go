@@ -62,7 +62,7 @@ func (s ContainerSelect) Choose(ctx context.Context, w World, pick experiments.P
 			choice.Skipped = append(choice.Skipped, experiments.Skipped{Name: c.Name, Why: why})
 			continue
 		}
-		choice.Matched = append(choice.Matched, candidate(c, groups))
+		choice.Matched = append(choice.Matched, candidate(c, all, groups))
 	}
 	choice.Groups = append(choice.Groups, groupsOf(choice.Matched, groups)...)
 	return choice, nil
@@ -84,8 +84,13 @@ func noTarget(c platform.Container) string {
 	return ""
 }
 
-func candidate(c platform.Container, groups map[string]experiments.Group) experiments.Candidate {
-	one := experiments.Candidate{Kind: "container", ID: c.ID, Name: c.Name, Healthy: healthyContainer(c), Detail: c.Image}
+func candidate(c platform.Container, all []platform.Container, groups map[string]experiments.Group) experiments.Candidate {
+	one := experiments.Candidate{Kind: "container", ID: c.ID, Name: c.Name, Healthy: healthyContainer(c), Detail: c.Image, Lease: "container/" + c.ID}
+	for _, other := range all {
+		if other.State == "running" && (other.NetworkMode == "container:"+c.ID || other.NetworkMode == "container:"+c.Name) {
+			one.Guests = append(one.Guests, other.Name)
+		}
+	}
 	if name := groupName(c); len(groups[name].Members) > 1 {
 		one.Group = name
 	}
