@@ -280,7 +280,8 @@ func moving(tracees map[int]*tracee) int {
 // keep waits until it is told to let go. Threads that would not stop at first
 // are caught meanwhile, and those that are killed are collected.
 func (f *frozen) keep(tracees map[int]*tracee) {
-	tick := time.NewTicker(20 * time.Millisecond)
+	// A thousand questions a second at most, whatever the number of threads.
+	tick := time.NewTicker(max(20*time.Millisecond, time.Duration(len(tracees))*time.Millisecond))
 	defer tick.Stop()
 	for moved := true; ; {
 		if moved {
