@@ -114,15 +114,18 @@ func (j *judgement) baselineVerdict() (experiments.Verdict, string) {
 	if _, ok := j.phase(experiments.PhaseDuring); !ok && j.r.baseline == nil {
 		return experiments.Inconclusive, "The run ended before its steady state was judged."
 	}
-	var total uint64
+	var total, good uint64
 	for _, p := range j.s.Probes {
-		total += p.Before.Samples
+		total, good = total+p.Before.Samples, good+p.Before.Good
 		limit := shareOr(p.Tolerate.Before, 1)
 		if v := standing(shareBounds(p.Before, limit)); v != experiments.Passed {
 			return experiments.Inconclusive, fmt.Sprintf("Before the faults, %s of %s.", shareSentence(p.Before, limit), named(p.Name))
 		}
 	}
-	return experiments.Passed, fmt.Sprintf("The steady state held before the faults: %s were good or within what was tolerated.", counted(total, "answer"))
+	if good < total {
+		return experiments.Passed, fmt.Sprintf("The steady state held before the faults: %s of %s were good, which was tolerated.", count(good), counted(total, "answer"))
+	}
+	return experiments.Passed, fmt.Sprintf("The steady state held before the faults: all %s were good.", counted(total, "answer"))
 }
 
 func (j *judgement) inEffect() {
