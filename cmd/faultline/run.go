@@ -26,11 +26,13 @@ type runFlags struct {
 	out    string
 	plan   string
 	dryRun bool
+
+	several bool // experiments in one command
 }
 
 func (f *runFlags) add(cmd *cobra.Command) {
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "choose as the run with this seed did")
-	cmd.Flags().StringVar(&f.out, "out", "", "also write the reports into this directory")
+	cmd.Flags().StringVar(&f.out, "out", "", "also write the reports into this directory; several runs get a folder each")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and do nothing")
 }
 
@@ -65,6 +67,14 @@ or halt; 5 refused, nothing was started; 6 something is still broken;
 	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "give ${var:name} a value, as name=value")
 	cmd.Flags().StringVar(&f.plan, "plan", "", "carry out the choice saved by `faultline plan --out`; refuse when the world has changed since")
 	return cmd
+}
+
+// outOf is where a run's reports go too: each of several has a folder of its own.
+func (f *runFlags) outOf(run journal.Run) string {
+	if f.out == "" || !f.several {
+		return f.out
+	}
+	return filepath.Join(f.out, run.ID)
 }
 
 // runPlan carries out a saved choice: everything is checked and aimed again.
@@ -104,20 +114,30 @@ func (a *app) runAll(ctx context.Context, f *runFlags, es []experiments.Experime
 	}
 	ctx, interrupted := a.interruptible(ctx, home, w)
 	defer interrupted()
+	return exit(a.runEach(ctx, w, home, f, plans))
+}
+
+// runEach runs all in order; somebody who interrupts one means them all.
+func (a *app) runEach(ctx context.Context, w *platform.World, home journal.Home, f *runFlags, plans []experiments.Plan) experiments.Exit {
+	f.several = len(plans) > 1
 	var codes []experiments.Exit
-	for _, plan := range plans {
+	for i, plan := range plans {
+		if ctx.Err() != nil {
+			fmt.Fprintf(a.err, "faultline: %s: not started\n", plan.Experiment.Name)
+			continue
+		}
 		code, err := a.runOne(ctx, w, home, f, plan)
 		if err != nil {
 			told, text := outcome(err)
 			fmt.Fprintf(a.err, "faultline: %s: %s\n", plan.Experiment.Name, text)
 			code = told
 		}
-		codes = append(codes, code)
-		if ctx.Err() != nil {
-			break
+		if i > 0 && (code == experiments.ExitRefused || code == experiments.ExitUsage) {
+			code = experiments.ExitInconclusive // others were started: their code would say that nothing was
 		}
+		codes = append(codes, code)
 	}
-	return exit(experiments.WorstExit(codes...))
+	return experiments.WorstExit(codes...)
 }
 
 func unchanged(saved, now experiments.Plan) error {
@@ -166,7 +186,7 @@ func (a *app) runOne(ctx context.Context, w *platform.World, home journal.Home, 
 	for _, note := range result.Notes {
 		a.say("faultline: %s", note)
 	}
-	return a.conclude(result, f.out)
+	return a.conclude(result, f.outOf(result.Run))
 }
 
 // showPlan says what is about to happen, where progress is said.

@@ -68,6 +68,29 @@ func TestARunEndsWithItsNameVerdictAndReport(t *testing.T) {
 	}
 }
 
+func TestSeveralRunsKeepAReportEach(t *testing.T) {
+	s := newShell(t)
+	s.env = append(s.env, "SECRET_NAME=x")
+	one := strings.NewReplacer("DIR", s.dir, "before: 500ms", "before: 60ms", "for: 500ms", "for: 100ms").Replace(touching)
+	s.write("one.yaml", one)
+	s.write("two.yaml", strings.Replace(one, "tolerate: {during: 0%}", "tolerate: {during: 100%}", 1)+"---\n"+strings.Replace(one, "a file", "another", 1))
+	code, stdout, stderr := s.use("", "run", "one.yaml", "two.yaml", "--out", "out")
+	if code != 1 {
+		t.Errorf("one of three fails: exit %d\n%s%s", code, stdout, stderr)
+	}
+	reports, err := filepath.Glob(filepath.Join(s.dir, "out", "*", "junit.xml"))
+	if err != nil || len(reports) != 3 {
+		t.Errorf("there are %d reports, %v\n%s%s", len(reports), err, stdout, stderr)
+	}
+	var verdicts []string
+	for _, line := range strings.Split(strings.TrimSpace(stdout), "\n") {
+		verdicts = append(verdicts, strings.Fields(line)[1])
+	}
+	if !slices.Equal(verdicts, []string{"passed", "failed", "passed"}) {
+		t.Errorf("verdicts are %q", verdicts)
+	}
+}
+
 // journalOf is the folder of one run.
 func (s *shell) journalOf(id string) string {
 	s.t.Helper()
