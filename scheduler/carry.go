@@ -55,14 +55,17 @@ type Carrier struct {
 func (c *Carrier) Carry() experiments.Exit {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, endSignals...)
+	ctx, abort := context.WithCancelCause(context.Background())
+	c.abort = abort // before open: a journal that breaks at its first line calls it
+	defer abort(nil)
 	if err := c.open(); err != nil {
+		if c.lock != nil {
+			err = errors.Join(err, c.lock.Unlock())
+		}
 		c.Link.Send(holder.Message{Type: holder.MessageRefused, Why: err.Error()})
 		c.Link.Close()
 		return experiments.ExitRefused
 	}
-	ctx, abort := context.WithCancelCause(context.Background())
-	c.abort = abort
-	defer abort(nil)
 	halts := c.order.Home.WatchHalt(context.WithoutCancel(ctx))
 	c.Link.Send(holder.Message{Type: holder.MessageReady})
 	complete, by := c.obey(ctx, signals, halts)
@@ -90,6 +93,11 @@ func (c *Carrier) open() error {
 	c.record = newRecorder(redacting{c.writer, c.order.Secrets}, c.World.Host, c.news)
 	c.record.onBroken = func(err error) { c.end(experiments.AbortDisk, err.Error()) }
 	c.leases = &runLeases{home: c.order.Home, run: run}
+	// A lease of nothing: from now on every user of this host sees that the run is active.
+	until := c.World.Host.Now().Add(c.order.Plan.Duration.Std())
+	if err := c.leases.Lease(nil, until, c.order.Plan.Experiment.Name); err != nil {
+		return fmt.Errorf("enter run %s in the host-wide list: %w", run.ID, err)
+	}
 	c.engine = NewEngine(c.World, c.Faults, c.order.Plan, run.ID, c.leases, c.record)
 	header := c.order.Header
 	if err := c.record.Write(experiments.Event{Type: experiments.EventRun, Header: &header}); err != nil {
