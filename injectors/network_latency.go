@@ -286,7 +286,7 @@ func (networkLatency) Inject(ctx context.Context, w World, t LatencyTarget) (Hel
 	if err != nil {
 		return nil, errors.Join(networkError(err), ns.Close())
 	}
-	held := heldPackets{hold, sync.OnceValue(func() error { return errors.Join(hold.Close(), ns.Close()) })}
+	held := heldPackets{hold, t.Delay, sync.OnceValue(func() error { return errors.Join(hold.Close(), ns.Close()) })}
 	if ctx.Err() != nil { // nobody waits for it any more
 		return nil, errors.Join(ctx.Err(), held.Close())
 	}
@@ -308,6 +308,7 @@ func (t LatencyTarget) still(ctx context.Context, w World) error {
 // heldPackets is what dies with this process: the queue and its thread.
 type heldPackets struct {
 	hold  *netfault.Hold
+	asked netfault.Delay
 	close func() error
 }
 
@@ -325,6 +326,9 @@ func (h heldPackets) Measure() experiments.Effect {
 	e := experiments.Effect{State: experiments.EffectOn, Measured: map[string]string{
 		"packets": fmt.Sprint(m.Packets), "p50": rounded(m.P50), "p99": rounded(m.P99), "least": rounded(m.Least), "most": rounded(m.Most),
 	}}
+	if least := h.asked.Delay - h.asked.Jitter; m.Least < least {
+		e.State, e.Why = experiments.EffectPartly, fmt.Sprintf("a packet was held for %s only, where %s were asked for", rounded(m.Least), least)
+	}
 	if m.Dropped > 0 {
 		e.Measured["dropped"] = fmt.Sprint(m.Dropped)
 		e.State, e.Why = experiments.EffectPartly, fmt.Sprintf("%d packets were lost because the queue was full: that is loss, not latency", m.Dropped)
@@ -362,8 +366,9 @@ func (networkLatency) Confirm(ctx context.Context, w World, t LatencyTarget) (ex
 		e.State, e.Why = experiments.EffectOff, "the kernel has disarmed our rules: the holder did not run, or the time is over"
 	case look.Heard == 0:
 		e.State, e.Why = experiments.EffectOff, "nobody answers the queue: packets pass"
-	case !look.On():
-		e.State, e.Why = experiments.EffectPartly, fmt.Sprintf("%d of %d queues are answered", look.Heard, look.Holds)
+	case !look.On(t.Delay.Direction):
+		e.State = experiments.EffectPartly
+		e.Why = fmt.Sprintf("not all of it is in place: hooked on the way in %v, on the way out %v, %d of %d queues answered", look.Ingress, look.Egress, look.Heard, look.Holds)
 	case look.Dropped > 0:
 		e.State, e.Why = experiments.EffectPartly, fmt.Sprintf("%d packets were lost because the queue was full: that is loss, not latency", look.Dropped)
 	}

@@ -265,6 +265,63 @@ func TestH33_AMechanismThatTheKernelLacksIsRefusedBeforehand(t *testing.T) {
 	}
 }
 
+// Whoever injects half of it, or the neighbour, is not believed.
+func TestConfirmIsNotContentWithLess(t *testing.T) {
+	testenv.Require(t, "netns")
+	n, neighbour := testenv.Netns(t), testenv.Netns(t)
+	l := newLatency(t, `{"select": {"netns": "`+n.Name+`"}, "to": ["`+n.Outside4.String()+`"], "direction": "both", "delay": "60ms"}`)
+	a := l.aim()
+	var asked LatencyTarget
+	if err := json.Unmarshal(a.Target, &asked); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name, netns string
+		direction   netfault.Direction
+		want        experiments.EffectState
+	}{
+		{"one direction of two", n.Name, netfault.Ingress, experiments.EffectPartly},
+		{"the other one", n.Name, netfault.Egress, experiments.EffectPartly},
+		{"the neighbour", neighbour.Name, netfault.Both, experiments.EffectOff},
+		{"all of it", n.Name, netfault.Both, experiments.EffectOn},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			ns, err := netfault.OpenName(row.netns)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ns.Close()
+			d := asked.Delay
+			d.Direction = row.direction
+			hold, err := ns.Hold(asked.Table, d, func() time.Duration { return time.Minute })
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.confirm(a, row.want)
+			if err := hold.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	half := asked.Delay
+	half.Delay /= 2
+	ns, err := netfault.OpenName(n.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	hold, err := ns.Hold(asked.Table, half, func() time.Duration { return time.Minute })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
+	server := n.Process(t, "-http", net.JoinHostPort(n.Addr4.String(), "8080"))
+	ask(t, server.URL())
+	if e := (heldPackets{hold: hold, asked: asked.Delay}).Measure(); e.State != experiments.EffectPartly {
+		t.Errorf("half of the delay is measured as %+v", e)
+	}
+}
+
 func TestLatencyOfANamespaceThatIsUnknown(t *testing.T) {
 	testenv.Require(t, "netns")
 	choice, err := Of(networkLatencyAbout, networkLatency{}).Choose(t.Context(), realWorld(t), json.RawMessage(`{"select": {"netns": "nobody-made-this"}, "delay": "1ms"}`))

@@ -37,7 +37,7 @@ func TestH32_OwnedTableCannotBeTakenAway(t *testing.T) {
 	if err := other.Flush(); err != nil {
 		t.Logf("somebody flushes all: %v", err)
 	}
-	if look, err := p.target.Look(h.table); err != nil || !look.On() {
+	if look, err := p.target.Look(h.table); err != nil || !look.On(Ingress) {
 		t.Errorf("read back %+v, %v; want still on", look, err)
 	}
 }

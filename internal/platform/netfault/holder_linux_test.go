@@ -94,7 +94,7 @@ func TestStoppedHolderIsDisarmedByTheKernel(t *testing.T) {
 	t.Logf("disarmed after %s; of %d packets %d came, longest gap %s", disarmed, got.sent, got.came, got.gap)
 	between(t, "traffic flows again after", disarmed, time.Second, 4*time.Second)
 
-	if look, err := p.target.Look("faultline-test-held"); err != nil || look.On() || !look.Present {
+	if look, err := p.target.Look("faultline-test-held"); err != nil || look.On(Ingress) || !look.Present {
 		t.Errorf("read back %+v, %v; want present and off", look, err)
 	}
 	h.Process.Kill()

@@ -3,6 +3,7 @@ package netfault
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -15,10 +16,11 @@ func (ns *Namespace) Look(name string) (Look, error) {
 	if err != nil {
 		return Look{}, fmt.Errorf("open nftables in %s: %w", ns.path, err)
 	}
-	l := looker{conn: conn}
+	l := looker{conn: conn, hooked: map[hookedFamily]bool{}}
 	if err := l.read(name); err != nil {
 		return Look{}, fmt.Errorf("read table %s in %s: %w", name, ns.path, nftError(err))
 	}
+	l.Ingress, l.Egress = l.leads(nftables.ChainHookPrerouting), l.leads(nftables.ChainHookOutput)
 	if len(l.queues) == 0 {
 		return l.Look, nil
 	}
@@ -39,7 +41,20 @@ func (ns *Namespace) Look(name string) (Look, error) {
 type looker struct {
 	Look
 	conn   *nftables.Conn
+	hooked map[hookedFamily]bool
 	queues []uint16
+	sets   int
+}
+
+type hookedFamily struct {
+	hook   nftables.ChainHook
+	family nftables.TableFamily
+}
+
+// leads says whether packets of both families come by our rules at a hook.
+func (l *looker) leads(hook *nftables.ChainHook) bool {
+	at := func(f nftables.TableFamily) bool { return l.hooked[hookedFamily{*hook, f}] }
+	return at(nftables.TableFamilyINet) || at(nftables.TableFamilyIPv4) && at(nftables.TableFamilyIPv6)
 }
 
 func (l *looker) read(name string) error {
@@ -78,6 +93,7 @@ func (l *looker) readTable(table *nftables.Table) error {
 		}
 		if chain.Hooknum != nil && len(rules) > 0 {
 			l.Hooks++
+			l.hooked[hookedFamily{*chain.Hooknum, table.Family}] = true
 		}
 		for _, rule := range rules {
 			l.readRule(rule)
@@ -99,11 +115,21 @@ func (l *looker) readArmed(table *nftables.Table) error {
 		if err != nil {
 			return err
 		}
+		if len(elements) < 2 { // both families, or it lets one pass
+			l.armed(0)
+		}
 		for _, e := range elements {
-			l.Armed = max(l.Armed, e.Expires)
+			l.armed(e.Expires)
 		}
 	}
 	return nil
+}
+
+// armed keeps the least: one family that is disarmed passes.
+func (l *looker) armed(left time.Duration) {
+	if l.sets++; l.sets == 1 || left < l.Armed {
+		l.Armed = left
+	}
 }
 
 func (l *looker) readRule(rule *nftables.Rule) {

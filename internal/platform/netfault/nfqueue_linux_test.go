@@ -104,7 +104,7 @@ func TestHoldDelaysBothFamiliesInEachDirection(t *testing.T) {
 				between(t, addr.String(), roundTrip(t, netip.AddrPortFrom(addr, port)), row.want, row.want+slack)
 			}
 			look, err := ns.Look(h.table)
-			if err != nil || !look.On() {
+			if err != nil || !look.On(row.direction) {
 				t.Errorf("read back: %+v, %v", look, err)
 			}
 			m, err := h.Measure()

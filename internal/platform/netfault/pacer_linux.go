@@ -208,7 +208,7 @@ func (p *pacer) release(line *line, out *verdicts) error {
 		if err := p.answer(out.buffer); err != nil {
 			return err
 		}
-		for after := p.now(); n > 0; n-- {
+		for after := p.now(); n > 0 && !all; n-- { // what an undo let go early tells nothing
 			p.passed.add(after - gone[n-1])
 		}
 	}

@@ -66,7 +66,7 @@ func (v *Tests) Test(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-const bootLimit = 4 * time.Minute
+const bootLimit = 8 * time.Minute // a busy machine builds and emulates slowly
 
 func (v *Tests) boot(root string) outcome {
 	ctx, cancel := context.WithTimeout(context.Background(), bootLimit)
