@@ -54,7 +54,7 @@ func TestTheWorldIsSeenToBreak(t *testing.T) {
 			o := a.order(file)
 			o.Subject, o.Match, o.Kill = "holder", "write journal.jsonl", firstConfirm // and nobody dies
 			seen, err := o.run(w.tracer, func() {
-				testenv.Eventually(t, 2*time.Second, "the target's state changes from "+before, func() bool { return w.state() != before })
+				testenv.Eventually(t, 4*time.Second, "the target's state changes from "+before, func() bool { return w.state() != before })
 			})
 			if err != nil || !seen.Killed {
 				t.Fatalf("%v\n%s", err, seen.Output)

@@ -6,11 +6,13 @@ package crash_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 )
 
 // tracerVariable makes this test binary trace one command: tracing belongs to one
@@ -40,10 +42,15 @@ func traceOne() error {
 	return json.NewEncoder(os.Stdout).Encode(seen)
 }
 
+// runLimit is far above what one run takes: a holder that never ends fails its point.
+const runLimit = 3 * time.Minute
+
 // run carries out an order in a process of its own. atKill is called at the kill, while what survived goes on.
 func (o order) run(exe string, atKill func()) (outcome, error) {
 	var seen outcome
-	cmd := exec.Command(exe)
+	ctx, cancel := context.WithTimeout(context.Background(), runLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, exe)
 	cmd.Env = append(os.Environ(), tracerVariable+"=1")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
