@@ -190,7 +190,7 @@ const shown = 60
 
 func shorten(text string) string {
 	if runes := []rune(text); len(runes) > shown {
-		return string(runes[:shown]) + "…"
+		return string(runes[:shown]) + cut
 	}
 	return text
 }

@@ -68,11 +68,14 @@ func (s Secrets) Redact(text string) string {
 	if len(s) == 0 || text == "" {
 		return text
 	}
-	return s.redactor()(text)
+	return s.Redactor()(text)
 }
 
-// redactor is Redact, prepared for many texts.
-func (s Secrets) redactor() func(string) string {
+// Redactor is Redact, prepared for many texts and safe for concurrent use.
+func (s Secrets) Redactor() func(string) string {
+	if len(s) == 0 {
+		return func(text string) string { return text }
+	}
 	replacer := s.replacer()
 	return func(text string) string {
 		for _, one := range s {
@@ -80,8 +83,27 @@ func (s Secrets) redactor() func(string) string {
 				return one.Reference()
 			}
 		}
-		return replacer.Replace(text)
+		text = replacer.Replace(text)
+		if strings.Contains(text, cut) {
+			text = s.redactCut(text)
+		}
+		return text
 	}
+}
+
+// cut is how a message ends a text that is too long for it.
+const cut = "…"
+
+// redactCut finds the beginning of a secret where a text was cut within it.
+func (s Secrets) redactCut(text string) string {
+	for _, one := range s {
+		for _, form := range forms(one.Value) {
+			for n := len(form) - 1; n >= shortest; n-- {
+				text = strings.ReplaceAll(text, form[:n]+cut, one.Reference()+cut)
+			}
+		}
+	}
+	return text
 }
 
 // replacer tries the longest value first: one secret may be a part of another.
@@ -138,7 +160,7 @@ func (s Secrets) RedactJSON(raw []byte) []byte {
 	if len(s) == 0 {
 		return raw
 	}
-	redact := s.redactor()
+	redact := s.Redactor()
 	clean, err := rewriteStrings(raw, func(path []string, text string) string {
 		if ourWord(path) {
 			return text

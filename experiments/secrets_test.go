@@ -108,6 +108,20 @@ func TestASecretNeverSurvivesRedaction(t *testing.T) {
 	}
 }
 
+func TestACutTextKeepsNoPartOfASecret(t *testing.T) {
+	secrets := experiments.Secrets{{Name: "env:A", Value: "hunter2-very-secret"}}
+	body := strings.Repeat("y", 50) + "hunter2-very-secret"
+	r := experiments.Reading{"body": body, "error": ""}
+	e, err := experiments.CompileExpect(`body == "x"`, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, why := experiments.Judge(r, e)
+	if got := secrets.Redact(why); strings.Contains(got, "hunter") || !strings.Contains(got, "${env:A}…") {
+		t.Errorf("%q became %q", why, got)
+	}
+}
+
 func TestRedactionIsDoneOnceAndLongestFirst(t *testing.T) {
 	secrets := experiments.Secrets{{Name: "env:SHORT", Value: "hunter"}, {Name: "env:LONG", Value: "hunter2-very"}, {Name: "env:NAME", Value: "LONG"}}
 	if got := secrets.Redact("a hunter2-very b hunter c"); got != "a ${env:LONG} b ${env:SHORT} c" {

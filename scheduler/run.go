@@ -337,7 +337,9 @@ func (p *parent) lost() bool {
 // returns when every question that was asked has its answer on record.
 func (p *parent) sample(also func(experiments.Sample)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
+	redact := p.start.Secrets.Redactor()
 	sampler := NewSampler(p.World.Host, p.prepared, func(s experiments.Sample) {
+		s.Why = redact(s.Why) // an answer may say what it was asked with
 		if err := p.samples.Add(s); err != nil {
 			select {
 			case p.disk <- fmt.Errorf("write the samples: %w", err):

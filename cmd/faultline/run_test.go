@@ -27,6 +27,7 @@ timeline: {before: 500ms, after: 300ms}
 probes:
   - name: the file is away
     exec: {command: [test, "!", -e, DIR/down]}
+    expect: code == 0 || stdout == "${env:SECRET_NAME}"
     every: 20ms
     tolerate: {during: 0%}
 faults:
