@@ -114,10 +114,16 @@ func read(events []experiments.Event) (*record, error) {
 // then the wall clock must do.
 func (r *record) when(e experiments.Event) moment {
 	if e.BootID != "" && e.BootID != r.header.BootID || e.Boot < r.start.Boot {
-		return moment{e.At.Sub(r.start.At), e.At, r.lines}
+		return moment{bounded(e.At.Sub(r.start.At)), e.At, r.lines}
 	}
-	return moment{e.Boot.Sub(r.start.Boot), e.At, r.lines}
+	return moment{bounded(e.Boot.Sub(r.start.Boot)), e.At, r.lines}
 }
+
+// farthest is how far from its start a run can reach: some seventy years. What
+// a damaged record says beyond that would overflow every sum with it.
+const farthest = time.Duration(1 << 61)
+
+func bounded(off time.Duration) time.Duration { return min(max(off, -farthest), farthest) }
 
 // takers is what each type of event does to the record.
 var takers = map[experiments.EventType]func(*record, experiments.Event, moment){

@@ -224,7 +224,7 @@ func (s *samplesFold) take(r *record, sample experiments.Sample, err error) {
 		s.strangers++
 		return
 	}
-	due := sample.Due.Sub(r.start.Boot)
+	due := bounded(sample.Due.Sub(r.start.Boot))
 	s.last, s.any = max(s.last, due), true
 	s.probes[sample.Probe].add(r.phaseAt(due), due, sample)
 }
