@@ -110,6 +110,9 @@ func (h Healer) Heal(ctx context.Context, run journal.Run, first experiments.Eve
 	note := func(e experiments.Event) { // heal first, then record: a record that cannot be written is an error at the end
 		if writerErr == nil {
 			e.By = h.By
+			if boot := h.World.Host.BootID(); state.Header != nil && state.Header.BootID != boot {
+				e.BootID = boot // Boot then does not compare with the run's own readings
+			}
 			_, writerErr = writer.Append(e)
 		}
 	}
