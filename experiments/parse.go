@@ -307,7 +307,7 @@ func (d *decoder) item(path string, n *yaml.Node, beside reflect.Value, thing st
 	d.depth++
 	defer func() { d.depth-- }()
 	fields := fieldsOf(beside.Type())
-	unknown := false
+	unknown, two := false, false
 	d.eachKey(path, place, n, func(key string, at, value *yaml.Node) {
 		if i := slices.IndexFunc(fields, func(f field) bool { return f.name == key }); i >= 0 {
 			d.decode(below(path, key), value, fields[i].in(beside))
@@ -319,6 +319,7 @@ func (d *decoder) item(path string, n *yaml.Node, beside reflect.Value, thing st
 			unknown = true
 			d.problem(at, "%s is neither a kind of %s nor a key beside it: %s", below(path, key), thing, meant(key, keysOf(fields, kinds)))
 		case kind != "":
+			two = true
 			d.problem(at, "%s has two kinds, %s and %s: make two %ss of it", path, kind, key, thing)
 		default:
 			kind = key
@@ -327,6 +328,9 @@ func (d *decoder) item(path string, n *yaml.Node, beside reflect.Value, thing st
 	})
 	if kind == "" && !unknown && n.Kind == yaml.MappingNode {
 		d.problem(place, "%s says no kind of %s: add the key of one, with its settings: %s", path, thing, strings.Join(keysOf(nil, kinds), ", "))
+	}
+	if two {
+		return "", nil // which of them was meant is not known: no rule of either is applied
 	}
 	return kind, settings
 }

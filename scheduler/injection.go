@@ -107,21 +107,31 @@ func (i *injection) release() error {
 	return nil
 }
 
-// confirmLimit bounds one reading back.
-const confirmLimit = 2 * time.Second
+// confirmLimit bounds one reading back; a command of the user's may take its time.
+const confirmLimit = 15 * time.Second
 
-// confirm reads the state back; not being able to look is unknown, with the reason.
-func (i *injection) confirm(ctx context.Context, w *platform.World) experiments.Effect {
-	ctx, cancel := context.WithTimeout(ctx, confirmLimit)
+// looked is one reading back; cut says that it was not waited for.
+type looked struct {
+	experiments.Effect
+	cut bool
+}
+
+// confirm reads the state back; not being able to look is unknown, with the
+// reason. Neither an abort nor the fault's end waits for it.
+func (i *injection) confirm(ctx context.Context, w *platform.World, end experiments.Boottime) looked {
+	limit := min(confirmLimit, max(end.Sub(w.Host.Boottime()), time.Millisecond))
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	answer := make(chan experiments.Effect, 1)
 	go func() { answer <- i.look(ctx, w) }()
 	select {
 	case effect := <-answer:
-		return effect
-	case <-ctx.Done(): // an abort does not wait for a reading
-		return experiments.Effect{State: experiments.EffectUnknown, Why: "reading the state back was cut short"}
+		if ctx.Err() == nil {
+			return looked{Effect: effect}
+		}
+	case <-ctx.Done():
 	}
+	return looked{cut: true, Effect: experiments.Effect{State: experiments.EffectUnknown, Why: "reading the state back was not done in time"}}
 }
 
 func (i *injection) look(ctx context.Context, w *platform.World) (effect experiments.Effect) {

@@ -37,11 +37,13 @@ func (e *Engine) watch(ctx context.Context, f experiments.PlannedFault, i *injec
 	}
 	var last experiments.Effect
 	every, seen, gone := lookOften, false, false
-	for ctx.Err() == nil && !over(host, end, wall) {
-		effect := i.confirm(ctx, e.World)
-		if ctx.Err() != nil {
+	stop := end - experiments.Boottime(lead(end.Sub(host.Boottime())))
+	for ctx.Err() == nil && !over(host, stop, wall) {
+		look := i.confirm(ctx, e.World, end)
+		if ctx.Err() != nil || look.cut {
 			break
 		}
+		effect := look.Effect
 		if effect.State == experiments.EffectOn {
 			every, seen = lookSeldom, true
 		}
@@ -58,11 +60,16 @@ func (e *Engine) watch(ctx context.Context, f experiments.PlannedFault, i *injec
 				return what
 			}
 		}
-		sleepUntil(ctx, host, min(end, host.Boottime().Add(every)), wall)
+		sleepUntil(ctx, host, min(stop, host.Boottime().Add(every)), wall)
 	}
-	e.lastLook(ctx, f, i, last, seen)
+	e.lastLook(ctx, f, i, last, seen, end)
+	sleepUntil(ctx, host, end, wall)
 	return injectNoMore
 }
+
+// lead is how long before its end a fault is looked at for the last time: the
+// look must not make the fault longer.
+func lead(length time.Duration) time.Duration { return min(200*time.Millisecond, length/5) }
 
 // settled are the states that another look will not soon change.
 func settled(s experiments.EffectState) bool {
@@ -73,12 +80,15 @@ func over(host platform.Host, boot experiments.Boottime, wall time.Time) bool {
 	return host.Boottime() >= boot || !wall.IsZero() && !host.Now().Before(wall)
 }
 
-// lastLook records the effect at the end, with its figures. After an abort only
-// what needs no looking is added: healing is not to wait.
-func (e *Engine) lastLook(ctx context.Context, f experiments.PlannedFault, i *injection, last experiments.Effect, seen bool) {
+// lastLook records the effect at the end, with its figures. After an abort, or
+// where the look is not done in time, only what needs no looking is added:
+// healing is not to wait.
+func (e *Engine) lastLook(ctx context.Context, f experiments.PlannedFault, i *injection, last experiments.Effect, seen bool, end experiments.Boottime) {
 	effect := i.joinMeasure(last)
 	if ctx.Err() == nil && i.fault.About.Undoable {
-		effect = i.confirm(ctx, e.World)
+		if looked := i.confirm(ctx, e.World, end); !looked.cut {
+			effect = looked.Effect
+		}
 	}
 	if effect.State == "" {
 		effect = experiments.Effect{State: experiments.EffectUnknown, Why: "it ended before it could be read back"}
