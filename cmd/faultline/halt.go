@@ -40,7 +40,7 @@ func newHalt(a *app) *cobra.Command {
 }
 
 func (a *app) afterHalt(ctx context.Context, w *platform.World, home journal.Home, haltErr error) error {
-	runs, _, err := home.Runs()
+	runs, err := home.Own() // others' are looked for after healing
 	if err != nil {
 		return fail(experiments.ExitStillBroken, "%w", errors.Join(haltErr, err))
 	}
@@ -58,7 +58,7 @@ func (a *app) afterHalt(ctx context.Context, w *platform.World, home journal.Hom
 		}
 	}
 	others, err := othersLeft(home, true)
-	a.tellHealed(healed, others)
+	a.tellHealed(healed, others, err == nil)
 	if err := errors.Join(haltErr, err); err != nil {
 		return fail(experiments.ExitStillBroken, "%w", err)
 	}

@@ -44,7 +44,7 @@ func runsToUndo(home journal.Home, args []string, all bool) ([]journal.Run, erro
 		if len(args) > 0 {
 			return nil, fail(experiments.ExitUsage, "undo takes a RUN or --all, not both")
 		}
-		runs, _, err := home.Runs()
+		runs, err := home.Own() // others' are looked for after healing
 		if err != nil {
 			return nil, fail(experiments.ExitStillBroken, "%w", err)
 		}
@@ -76,16 +76,16 @@ func (a *app) undo(ctx context.Context, healer scheduler.Healer, home journal.Ho
 			healed = append(healed, one)
 		}
 	}
-	others, err := othersLeft(home, all)
-	if err != nil {
-		return fail(experiments.ExitStillBroken, "%w", err)
-	}
+	others, othersErr := othersLeft(home, all)
 	if a.json {
 		if err := a.printJSON(map[string]any{"runs": healed, "others": others}); err != nil {
 			return err
 		}
 	} else {
-		a.tellHealed(healed, others)
+		a.tellHealed(healed, others, othersErr == nil)
+	}
+	if othersErr != nil {
+		return fail(experiments.ExitStillBroken, "look for what others left: %w", othersErr)
 	}
 	if left || len(others) > 0 {
 		return exit(experiments.ExitStillBroken)
@@ -108,8 +108,9 @@ func othersLeft(home journal.Home, all bool) ([]string, error) {
 	return left, err
 }
 
-func (a *app) tellHealed(healed []scheduler.Healed, others []string) {
-	if len(healed)+len(others) == 0 {
+// tellHealed says that nothing is left only where everything could be looked at.
+func (a *app) tellHealed(healed []scheduler.Healed, others []string, all bool) {
+	if len(healed)+len(others) == 0 && all {
 		fmt.Fprintln(a.out, "nothing is left to undo")
 	}
 	for _, h := range healed {

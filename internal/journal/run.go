@@ -108,7 +108,11 @@ type Unreadable struct {
 	Why   string // why it is not read here, and what to do
 }
 
-// Runs gives this home's runs, newest first, and names what others have on this host.
+// Own gives this home's runs, newest first; it needs nothing of the host-wide place.
+func (h Home) Own() ([]Run, error) { return h.list() }
+
+// Runs is Own, and names what others have on this host. With an error, the runs
+// that it gives are there all the same.
 func (h Home) Runs() ([]Run, []Unreadable, error) {
 	runs, err := h.list()
 	if err != nil {

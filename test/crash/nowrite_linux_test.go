@@ -19,19 +19,30 @@ import (
 func TestUndoHealsWhereNothingCanBeWritten(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil, mend func(disk string) error
+		says        string
 	}{
 		"a disk that became read-only": {
 			func(disk string) error { return syscall.Mount("", disk, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, "") },
 			func(disk string) error { return syscall.Mount("", disk, "", syscall.MS_REMOUNT, "") },
+			"journal",
 		},
-		"a full disk": {fill, func(disk string) error { return os.Remove(filepath.Join(disk, "filler")) }},
+		"a full disk": {fill, func(disk string) error { return os.Remove(filepath.Join(disk, "filler")) }, "journal"},
+		"a host-wide place that is none": {
+			func(disk string) error {
+				return errors.Join(os.Rename(filepath.Join(disk, "shared"), filepath.Join(disk, "away")), os.WriteFile(filepath.Join(disk, "shared"), nil, 0o600))
+			},
+			func(disk string) error {
+				return errors.Join(os.Remove(filepath.Join(disk, "shared")), os.Rename(filepath.Join(disk, "away"), filepath.Join(disk, "shared")))
+			},
+			"host-wide place",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			testenv.Require(t, "strace", "root")
 			w := newWorker(t, kinds["process.pause by SIGSTOP"].lasting())
 			a, file := w.prepare()
 			disk := smallDisk(t)
-			a.home = []string{journal.EnvHome + "=" + filepath.Join(disk, "state"), journal.EnvShared + "=" + a.getenv(journal.EnvShared)}
+			a.home = []string{journal.EnvHome + "=" + filepath.Join(disk, "state"), journal.EnvShared + "=" + filepath.Join(disk, "shared")}
 			before := w.state()
 			o := a.order(file)
 			o.Subject, o.Match, o.Kill, o.Dies = "holder", "write journal.jsonl", firstConfirm, []string{"holder", "tool"}
@@ -44,7 +55,7 @@ func TestUndoHealsWhereNothingCanBeWritten(t *testing.T) {
 			if err := c.spoil(disk); err != nil {
 				t.Fatal(err)
 			}
-			if code, said := a.undoCode(); code != int(experiments.ExitStillBroken) || !strings.Contains(said, "journal") {
+			if code, said := a.undoCode(); code != int(experiments.ExitStillBroken) || !strings.Contains(said, c.says) {
 				t.Errorf("undo ended with %d, want 6 and why:\n%s", code, said)
 			}
 			if after := w.state(); after != before {
