@@ -143,6 +143,9 @@ func statusOf(run journal.Run, host platform.Host) (RunStatus, error) {
 		i := open.Injection
 		s.On = append(s.On, OnTarget{i.Kind, i.Description.Name, i.Description.Keeper, i.Wall, open.LastError})
 	}
+	if len(s.On) > 0 {
+		s.Undone = fmt.Sprintf("%d not undone", len(s.On))
+	}
 	s.State = stateOf(state, locked, len(record.Events) == 0, host)
 	return s, nil
 }

@@ -21,7 +21,7 @@ var measurements = [][]string{
 	{"go", "run", "./internal/bench/sampling"},
 	{"go", "run", "./internal/bench/record"},
 	{"go", "run", "./internal/bench/report"},
-	{"go", "run", "./internal/bench/crash"},
+	{"go", "-C", "bench", "run", "./crash"},
 	{"go", "-C", "bench", "run", "./network"},
 }
 
