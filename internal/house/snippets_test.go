@@ -24,6 +24,7 @@ import (
 //	<!-- run -->                run by bash, after the blocks before it; must exit 0
 //	<!-- run: exit 3 -->        run, and the last command must exit 3
 //	<!-- run: needs docker -->  run where the machine has it (testenv.Require)
+//	<!-- run: port 8421 -->     run, and the next one only when something listens there
 //	<!-- file: first.yaml -->   written for the blocks after it; YAML is validated as an experiment
 //	<!-- go: injectors/x.go --> compiled as if it stood there, with all others of its kind
 //	<!-- shown: reason -->      only read, for the reason given
@@ -44,7 +45,7 @@ var (
 	marker    = regexp.MustCompile(`^<!-- (run|file|go|shown)(?:: (.*))? -->$`)
 	fence     = regexp.MustCompile("^```([a-z]*)$")
 	mustMark  = []string{"sh", "bash", "console", "shell", "yaml", "yml", "go"}
-	runOption = regexp.MustCompile(`^(?:exit ([0-9]+)|needs ([a-z]+))$`)
+	runOption = regexp.MustCompile(`^(?:exit ([0-9]+)|needs ([a-z]+)|port ([0-9]+))$`)
 )
 
 // parseSnippets reads one document's blocks.
@@ -175,22 +176,24 @@ func (s *session) write(t *testing.T, one snippet) {
 // addRun appends a block to the script. A prompt, as in console blocks, is cut off.
 func (s *session) addRun(t *testing.T, one snippet) {
 	t.Helper()
-	code := "0"
+	code, listening := "0", ""
 	for option := range strings.SplitSeq(one.argument, ", ") {
 		parsed := runOption.FindStringSubmatch(option)
 		switch {
 		case option == "":
 		case parsed == nil:
-			t.Errorf("%s: %q is neither `exit N` nor `needs NAME`", one.at(), option)
+			t.Errorf("%s: %q is none of `exit N`, `needs NAME`, `port N`", one.at(), option)
 		case parsed[1] != "":
 			code = parsed[1]
+		case parsed[3] != "":
+			listening = fmt.Sprintf("until (exec 3<>/dev/tcp/127.0.0.1/%s) 2>/dev/null; do sleep 0.1; done\n", parsed[3])
 		default:
 			s.needs = append(s.needs, parsed[2])
 		}
 	}
 	fmt.Fprintf(&s.script, "echo '--- %s'\n", one.at())
 	if code == "0" {
-		s.script.WriteString(one.text)
+		s.script.WriteString(one.text + listening)
 		return
 	}
 	fmt.Fprintf(&s.script, "set +e\n%scode=$?\nset -e\n[ $code = %s ] || { echo \"exit $code, want %s\"; exit 99; }\n", one.text, code, code)
