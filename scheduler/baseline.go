@@ -63,6 +63,9 @@ func (f *BaselineFold) Verdict() (held, unknown bool, why []string) {
 	if broken || unclear {
 		return false, !broken, why
 	}
+	if len(f.probes) == 0 {
+		return true, false, []string{"there is no probe, so nothing was asked"}
+	}
 	return true, false, []string{fmt.Sprintf("the steady state held (probes: %d, samples: %d)", len(f.probes), samples)}
 }
 

@@ -20,7 +20,20 @@ func summarize(run journal.Run) (reports.Summary, error) {
 	if err != nil {
 		return reports.Summary{}, err
 	}
-	return reports.Fold(record.Events, samplesOf(run))
+	return reports.Fold(withDamage(record), samplesOf(run))
+}
+
+// withDamage adds to the events what cannot be read of the record, so that the
+// report says it: what those lines asked for is unknown.
+func withDamage(record journal.Record) []experiments.Event {
+	if len(record.Bad) == 0 || len(record.Events) == 0 {
+		return record.Events
+	}
+	last := record.Events[len(record.Events)-1]
+	return append(record.Events, experiments.Event{
+		Seq: last.Seq + 1, At: last.At, Boot: last.Boot, Type: experiments.EventFailed,
+		Error: fmt.Sprintf("the record is damaged: %v", errors.Join(record.Bad...)),
+	})
 }
 
 // samplesOf: a run that died before its first sample has none.
