@@ -1,6 +1,7 @@
 package experiments_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -36,4 +37,16 @@ func TestWordsBecomeSettingsOfTheirPlacesTypes(t *testing.T) {
 			t.Errorf("%s: %s gave %s", name, words, got)
 		}
 	}
+}
+
+func FuzzComposeSettings(f *testing.F) {
+	for _, words := range []string{"name=web pid=1", "to=[a,{b: c}]", "labels.a.b=c", "a..b=", "signal=[", "to={a: .nan}", "pick=1.", "select=x select.name=y"} {
+		f.Add(words)
+	}
+	f.Fuzz(func(t *testing.T, words string) {
+		raw, err := experiments.ComposeSettings(new(shopSettings), strings.Fields(words))
+		if err == nil && !json.Valid(raw) {
+			t.Errorf("%q gave %s", words, raw)
+		}
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/internal/journal"
@@ -281,4 +282,29 @@ func (s *shell) holder() *os.Process {
 	}
 	s.t.Fatal("no run has a holder")
 	return nil
+}
+
+func TestInjectBreaksWhatItNames(t *testing.T) {
+	s := newShell(t)
+	victim := exec.Command("sleep", "600")
+	if err := victim.Start(); err != nil {
+		t.Skipf("there is no sleep here: %v", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- victim.Wait() }()
+	code, stdout, stderr := s.use("", "inject", "process.kill", fmt.Sprintf("pid=%d", victim.Process.Pid), "signal=TERM", "--for", "500ms")
+	if code != 3 || !strings.Contains(stdout, " inconclusive ") {
+		t.Errorf("a kill that nobody watched: exit %d\n%s%s", code, stdout, stderr)
+	}
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "terminated") {
+			t.Errorf("it ended by %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Errorf("it is alive\n%s%s", stdout, stderr)
+		if err := victim.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+	}
 }
