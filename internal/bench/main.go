@@ -21,8 +21,8 @@ var measurements = [][]string{
 	{"go", "run", "./internal/bench/sampling"},
 	{"go", "run", "./internal/bench/record"},
 	{"go", "run", "./internal/bench/report"},
-	{"go", "-C", "bench", "run", "./crash"},
-	{"go", "-C", "bench", "run", "./network"},
+	{"go", "-C", "bench", "run", "-mod=mod", "./crash"},
+	{"go", "-C", "bench", "run", "-mod=mod", "./network"},
 }
 
 func main() {

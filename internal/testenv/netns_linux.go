@@ -36,18 +36,34 @@ func Netns(t testing.TB) *Namespace {
 func (n *Namespace) Do(t testing.TB, f func()) {
 	t.Helper()
 	entered := make(chan error, 1)
-	go func() {
-		// Never unlocked: the thread ends with this goroutine and takes the namespace along.
-		runtime.LockOSThread()
+	go onSpareThread(func() {
 		err := n.enter()
 		if err == nil {
 			f()
 		}
 		entered <- err
-	}()
+	})
 	if err := <-entered; err != nil {
 		t.Fatalf("testenv: entering network namespace %s: %v", n.Name, err)
 	}
+}
+
+// onSpareThread calls f on a thread that ends with it, and takes the namespace
+// along. The process's first thread never ends and stands for the process in
+// /proc, so it is not used.
+func onSpareThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != os.Getpid() {
+		f() // never unlocked: the runtime ends the thread
+		return
+	}
+	defer runtime.UnlockOSThread()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		onSpareThread(f)
+	}()
+	<-done
 }
 
 func (n *Namespace) enter() error {
