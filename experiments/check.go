@@ -162,7 +162,7 @@ func (c checker) length(path string, f Fault) {
 	given := c.given(path + ".for")
 	switch {
 	case given && known && !kind.Undoable:
-		c.problem(c.at(path+".for"), "%s.for does not apply: %s happens once, and what was hit comes back by itself or not at all; leave it out (to keep a container down, use container.stop)", path, f.Kind)
+		c.problem(c.at(path+".for"), "%s.for does not apply: %s happens once, and what was hit comes back by itself or not at all; leave it out", path, f.Kind)
 	case given:
 		c.positive(path+".for", f.For)
 	case known && kind.Undoable:
