@@ -41,7 +41,7 @@ test: ## all tests, with -race where a C compiler works
 cross: ## does it build for every platform, and vet for those without Linux's files?
 	@for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
 		echo "building for $$platform"; \
-		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build ./... || exit 1; done
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -trimpath ./... || exit 1; done
 	@for os in darwin windows; do echo "vetting for $$os"; GOOS=$$os $(GO) vet ./... || exit 1; done
 
 .PHONY: bench
