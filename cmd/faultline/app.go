@@ -123,7 +123,7 @@ func (a *app) flagsFromEnvironment(cmd *cobra.Command) error {
 	var errs []error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "FAULTLINE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value := a.getenv(name); value != "" && !f.Changed && f.Name != "help" {
+		if value := a.getenv(name); value != "" && !f.Changed && f.Name != "help" && f.Name != "version" {
 			if err := cmd.Flags().Set(f.Name, value); err != nil {
 				errs = append(errs, fmt.Errorf("read %s from the environment: %w", name, err))
 			}
