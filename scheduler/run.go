@@ -138,7 +138,12 @@ func (p *parent) begin() error {
 	case err := <-p.ready:
 		return err
 	case <-p.gone:
-		return fmt.Errorf("the holder ended before it was ready (see %s): %w", p.log.Name(), errors.Join(child.Lost(), child.Wait(expired())))
+		// It was never told to inject. One that is only stopped must not stay behind.
+		killed := child.Kill()
+		if errors.Is(killed, os.ErrProcessDone) {
+			killed = nil
+		}
+		return fmt.Errorf("the holder ended before it was ready (see %s): %w", p.log.Name(), errors.Join(child.Lost(), killed, child.Wait(expired())))
 	}
 }
 

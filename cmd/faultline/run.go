@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -121,7 +122,7 @@ func (a *app) runAll(ctx context.Context, f *runFlags, es []experiments.Experime
 func (a *app) runEach(ctx context.Context, w *platform.World, home journal.Home, f *runFlags, plans []experiments.Plan) experiments.Exit {
 	f.several = len(plans) > 1
 	var codes []experiments.Exit
-	for i, plan := range plans {
+	for _, plan := range plans {
 		if ctx.Err() != nil {
 			fmt.Fprintf(a.err, "faultline: %s: not started\n", plan.Experiment.Name)
 			continue
@@ -132,12 +133,26 @@ func (a *app) runEach(ctx context.Context, w *platform.World, home journal.Home,
 			fmt.Fprintf(a.err, "faultline: %s: %s\n", plan.Experiment.Name, text)
 			code = told
 		}
-		if i > 0 && (code == experiments.ExitRefused || code == experiments.ExitUsage) {
-			code = experiments.ExitInconclusive // others were started: their code would say that nothing was
-		}
 		codes = append(codes, code)
 	}
-	return experiments.WorstExit(codes...)
+	return worstOfRuns(codes)
+}
+
+// worstOfRuns answers for several runs. Where one was started, one that was
+// refused is inconclusive: its own code would say that nothing was started.
+func worstOfRuns(codes []experiments.Exit) experiments.Exit {
+	refused := func(c experiments.Exit) bool { return c == experiments.ExitRefused || c == experiments.ExitUsage }
+	if !slices.ContainsFunc(codes, func(c experiments.Exit) bool { return !refused(c) }) {
+		return experiments.WorstExit(codes...)
+	}
+	var answers []experiments.Exit
+	for _, code := range codes {
+		if refused(code) {
+			code = experiments.ExitInconclusive
+		}
+		answers = append(answers, code)
+	}
+	return experiments.WorstExit(answers...)
 }
 
 func unchanged(saved, now experiments.Plan) error {
