@@ -66,7 +66,7 @@ or halt; 5 refused, nothing was started; 6 something is still broken;
 	}
 	f.add(cmd)
 	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "give ${var:name} a value, as name=value")
-	cmd.Flags().StringVar(&f.plan, "plan", "", "carry out the choice saved by `faultline plan --out`; refuse when the world has changed since")
+	cmd.Flags().StringVar(&f.plan, "plan", "", "carry out the choice that a plan saved with --out; refuse when the world has changed since")
 	return cmd
 }
 
