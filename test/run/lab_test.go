@@ -209,6 +209,18 @@ func state(pid int) string {
 
 func frozen(pid int) bool { s := state(pid); return s == "T" || s == "t" }
 
+// dead waits until a killed process has let go of everything: its locks go
+// with its last thread, which is a moment after the signal.
+func dead(t *testing.T, pids ...int) {
+	t.Helper()
+	for _, pid := range pids {
+		testenv.Eventually(t, 10*time.Second, fmt.Sprintf("the end of process %d", pid), func() bool {
+			threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+			return err != nil || len(threads) <= 1 && strings.Contains("ZX", state(pid))
+		})
+	}
+}
+
 // report is the part of report.json that the tests look at.
 type report struct {
 	Run      string `json:"run"`

@@ -114,6 +114,7 @@ func TestH7_UndoWithoutRightsIsNeverASuccess(t *testing.T) {
 		}
 	}
 	within(t, time.Second, "the kernel takes back what it keeps", func() bool { return !frozen(target) })
+	dead(t, holder, r.cmd.Process.Pid)
 	// The same host as another user: their own state directory, the same shared place.
 	exe := filepath.Join(t.TempDir(), "faultline")
 	if out, err := exec.Command("cp", l.exe, exe).CombinedOutput(); err != nil {

@@ -81,6 +81,7 @@ func TestH2_KillingToolAndHolderLeavesOnlyWhatTheNextCommandNamesAndHeals(t *tes
 				t.Fatal(err)
 			}
 			within(t, time.Second, "the kernel takes back what it keeps", func() bool { return !frozen(target) })
+			dead(t, holder, r.cmd.Process.Pid)
 			if !exists(flag) {
 				t.Fatal("the flag is gone: nobody was there to take it away")
 			}
@@ -272,6 +273,7 @@ func orphan(t *testing.T, l *lab) (flag string) {
 		t.Fatal(err)
 	}
 	within(t, time.Second, "the kernel takes back what it keeps", func() bool { return !frozen(target) })
+	dead(t, holder, r.cmd.Process.Pid)
 	return flag
 }
 
