@@ -111,7 +111,7 @@ func (e *Engine) carry(ctx context.Context, f experiments.PlannedFault) {
 	var waiting sync.WaitGroup
 	for victim := range f.Victims {
 		g.Go(func() error {
-			for _, i := range e.hit(ctx, f, victim, deadline, "") {
+			for _, i := range e.hit(ctx, f, victim, deadline) {
 				waiting.Go(func() { e.hold(ctx, f, victim, i) })
 			}
 			return nil
@@ -135,36 +135,46 @@ func (e *Engine) deadline(length time.Duration) limits {
 }
 
 // hit aims at one victim, writes down each target, and injects. It gives what must be healed.
-func (e *Engine) hit(ctx context.Context, f experiments.PlannedFault, victim int, until limits, again string) []*injection {
-	fault, ok := e.Faults(f.Kind)
-	if !ok {
-		e.refuse(f, f.Victims[victim].Name, fmt.Errorf("this build knows no fault %q", f.Kind))
-		return nil
-	}
+func (e *Engine) hit(ctx context.Context, f experiments.PlannedFault, victim int, until limits) []*injection {
 	if ctx.Err() != nil {
 		return nil
 	}
-	order := orderFor(e.Plan, f, victim)
-	order.Run, order.Deadline, order.Wall = e.Run, until.boot, until.wall
-	aimed, err := fault.Aim(ctx, e.World, e.settings(f), order)
+	aimed, err := e.aim(ctx, f, victim, until, "")
 	if err != nil {
-		e.refuse(f, f.Victims[victim].Name, fmt.Errorf("aim: %w", err))
+		e.refuse(f, f.Victims[victim].Name, err)
 		return nil
 	}
-	var hit []*injection
-	for n, a := range aimed {
-		i := &injection{
+	return e.injectAll(ctx, f, aimed)
+}
+
+// aim only reads: it decides what of one victim would be touched.
+func (e *Engine) aim(ctx context.Context, f experiments.PlannedFault, victim int, until limits, again string) ([]*injection, error) {
+	fault, ok := e.Faults(f.Kind)
+	if !ok {
+		return nil, fmt.Errorf("this build knows no fault %q", f.Kind)
+	}
+	order := orderFor(e.Plan, f, victim)
+	order.Run, order.Deadline, order.Wall = e.Run, until.boot, until.wall
+	targets, err := fault.Aim(ctx, e.World, e.settings(f), order)
+	if err != nil {
+		return nil, fmt.Errorf("aim: %w", err)
+	}
+	var aimed []*injection
+	for n, a := range targets {
+		aimed = append(aimed, &injection{
 			fault: fault, done: make(chan struct{}),
 			Injection: experiments.Injection{
-				ID: targetID(f.Fault, victim, n, len(aimed), again), Fault: f.Fault, Kind: f.Kind,
+				ID: targetID(f.Fault, victim, n, len(targets), again), Fault: f.Fault, Kind: f.Kind,
 				Target: a.Target, Description: a.Description, Deadline: until.boot, Wall: until.wall,
 			},
-		}
-		if e.inject(ctx, f, i) {
-			hit = append(hit, i)
-		}
+		})
 	}
-	return hit
+	return aimed, nil
+}
+
+// injectAll gives those of aimed that must be healed.
+func (e *Engine) injectAll(ctx context.Context, f experiments.PlannedFault, aimed []*injection) []*injection {
+	return slices.DeleteFunc(aimed, func(i *injection) bool { return !e.inject(ctx, f, i) })
 }
 
 func targetID(fault, victim, n, of int, again string) string {

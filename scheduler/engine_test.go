@@ -392,6 +392,30 @@ func TestATargetThatRestartsIsHandledByItsPolicy(t *testing.T) {
 	}
 }
 
+// An engine may list a container as running for a moment after its init has ended.
+func TestATargetThatIsListedBeforeItIsBackIsAimedAtUntilItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		f := breakAll("f", 0, 10*time.Second, shopSpec{Names: []string{"a"}, Pick: experiments.Pick{Count: 1}})
+		f.OnRestart = experiments.OnRestartReinject
+		st := onStage(t, s, f)
+		set := func(back string) func() {
+			return func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.gone["a"], s.renewed["a"] = true, back
+			}
+		}
+		time.AfterFunc(3*time.Second, set("a")) // listed still, and aiming says that it is gone
+		time.AfterFunc(4*time.Second, set("a2"))
+		st.engine.During(t.Context())
+		st.end(t)
+		if !slices.Contains(s.history(), "inject a2") || s.broken["a2"] {
+			t.Errorf("history %v, broken %v: want a2 injected and healed", s.history(), s.broken)
+		}
+	})
+}
+
 func TestALeaseThatIsHeldRefusesThatTargetWithNothingDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := onStage(t, newShop(), breakAll("f", 0, time.Second, shopSpec{Names: []string{"a", "b"}, Pick: experiments.Pick{All: true}}))

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -132,24 +133,45 @@ func (e *Engine) again(ctx context.Context, f experiments.PlannedFault, victim i
 		return
 	}
 	host := e.World.Host
+	until := limits{old.Deadline, old.Wall}
+	late := errors.New("it did not come back in time")
 	for ctx.Err() == nil && !over(host, old.Deadline, old.Wall) {
-		if back, ok := e.find(ctx, f, victim); ok {
-			f.Victims = slices.Clone(f.Victims)
-			f.Victims[victim] = back
-			f.For = experiments.Duration(old.Deadline.Sub(host.Boottime()))
-			if err := e.recount(ctx, f); err != nil {
-				e.refuse(f, back.Name, err)
-				return
-			}
-			for _, i := range e.hit(ctx, f, victim, limits{old.Deadline, old.Wall}, fmt.Sprintf("r%d", old.tries+1)) {
-				i.tries = old.tries + 1
-				e.hold(ctx, f, victim, i)
-			}
+		aimed, back, err := e.aimAgain(ctx, f, victim, until, old.tries+1)
+		if err == nil && len(aimed) > 0 {
+			e.reinject(ctx, back, victim, aimed, old.tries+1)
 			return
+		}
+		if err != nil { // who lists it may not know yet that it has ended: it is looked for again
+			late = fmt.Errorf("it did not come back in time: %w", err)
 		}
 		sleepUntil(ctx, host, host.Boottime().Add(lookOften*4), old.Wall)
 	}
-	e.record.Note(experiments.Event{Type: experiments.EventEndedEarly, Fault: f.Fault, Target: old.ID, Why: "it did not come back in time"})
+	e.record.Note(experiments.Event{Type: experiments.EventEndedEarly, Fault: f.Fault, Target: old.ID, Why: late.Error()})
+}
+
+// aimAgain finds the victim as it is now, and aims at it; nothing where it is not there.
+func (e *Engine) aimAgain(ctx context.Context, f experiments.PlannedFault, victim int, until limits, try int) ([]*injection, experiments.PlannedFault, error) {
+	found, ok := e.find(ctx, f, victim)
+	if !ok {
+		return nil, f, nil
+	}
+	f.Victims = slices.Clone(f.Victims)
+	f.Victims[victim] = found
+	f.For = experiments.Duration(until.boot.Sub(e.World.Host.Boottime()))
+	aimed, err := e.aim(ctx, f, victim, until, fmt.Sprintf("r%d", try))
+	return aimed, f, err
+}
+
+// reinject hits what came back, if its replica group can still bear it.
+func (e *Engine) reinject(ctx context.Context, f experiments.PlannedFault, victim int, aimed []*injection, try int) {
+	if err := e.recount(ctx, f); err != nil {
+		e.refuse(f, f.Victims[victim].Name, err)
+		return
+	}
+	for _, i := range e.injectAll(ctx, f, aimed) {
+		i.tries = try
+		e.hold(ctx, f, victim, i)
+	}
 }
 
 // find looks for the victim after its restart: the same one by its identity, or
