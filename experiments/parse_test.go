@@ -147,8 +147,6 @@ var rules = map[string]struct{ old, now, want string }{
 	"a length is above zero":                                      {"for: 20s", "for: 0s", `17:10: faults[0].for is 0s: write a length above 0`},
 	"a time is not negative":                                      {"at: 5s", "at: -5s", `16:9: faults[0].at is -5s: a length of time is not negative`},
 	"a phase is not negative":                                     {"after: 30s", "after: -30s", `6:32: timeline.after is -30s: a length of time is not negative`},
-	"a fault ends within the limit":                               {"duration: 5m", "duration: 10s", `17:10: faults[0] ends 20s after the first inject, and limits.duration is 10s: shorten it, or raise the limit on purpose`},
-	"watching ends within the limit":                              {"after: 30s", "after: 30s, during: 10m", `6:45: timeline.during is 10m0s, and limits.duration is 5m0s: shorten it, or raise the limit on purpose`},
 	"a limit of no targets is refused":                            {"targets: 3", "targets: 0", `7:19: limits.targets is 0: write how many may be hit at most, from 1`},
 	"a limit of no share is refused":                              {"share: 50%", "share: 0%", `7:29: limits.share is 0%: nothing could be hit; write a percentage above 0%`},
 	"a limit of no time is refused":                               {"duration: 5m", "duration: 0s", `7:44: limits.duration is 0s: write a length above 0`},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/faultline-sh/faultline/experiments"
 	"github.com/faultline-sh/faultline/internal/journal"
+	"github.com/faultline-sh/faultline/internal/platform"
 	"github.com/faultline-sh/faultline/scheduler"
 )
 
@@ -32,11 +33,25 @@ could not be verified.`,
 			if err != nil {
 				return err
 			}
-			return a.undo(cmd.Context(), a.healer(w, home, "undo"), home, runs, all)
+			err = a.undo(cmd.Context(), a.healer(w, home, "undo"), home, runs, all)
+			if err != nil || all || len(args) > 0 {
+				return err
+			}
+			return a.moreLeft(w, home)
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every run of yours on this machine")
 	return cmd
+}
+
+// moreLeft keeps a bare undo, which heals the last run, from sounding as if
+// nothing were left of the others.
+func (a *app) moreLeft(w *platform.World, home journal.Home) error {
+	if scheduler.LookAround(home, w.Host).Exit() != experiments.ExitStillBroken {
+		return nil
+	}
+	a.tellLeft(w, home)
+	return fail(experiments.ExitStillBroken, "other runs left something: `faultline undo --all` heals it")
 }
 
 func runsToUndo(home journal.Home, args []string, all bool) ([]journal.Run, error) {

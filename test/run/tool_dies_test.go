@@ -329,3 +329,62 @@ func TestARecordOfAnotherMachineIsShownAndNotTouched(t *testing.T) {
 		t.Errorf("want it refused: %s", o)
 	}
 }
+
+func TestABareUndoNamesWhatOlderRunsLeft(t *testing.T) {
+	l := newLab(t)
+	flag := orphan(t, l)
+	l.want(3, "run", "-q", l.write(fmt.Sprintf(`
+apiVersion: faultline/v1
+kind: Experiment
+name: later
+timeline: {before: 0s, after: 50ms}
+faults:
+  - for: 100ms
+    process.pause: {select: {pid: %d}}
+`, testenv.Process(t).PID)))
+	if exists(flag) {
+		t.Fatal("a run heals what earlier ones left")
+	}
+	l.want(0, "undo")
+	stuck := filepath.Join(l.dir, "stuck")
+	l.want(6, "run", "-q", l.write(fmt.Sprintf(`
+apiVersion: faultline/v1
+kind: Experiment
+name: stuck
+timeline: {before: 0s, after: 50ms}
+faults:
+  - for: 100ms
+    exec: {inject: [touch, %[1]q], confirm: [test, -e, %[1]q], undo: ["true"], timeout: 2s}
+`, stuck)))
+	l.run("run", "-q", l.write(fmt.Sprintf(`
+apiVersion: faultline/v1
+kind: Experiment
+name: last
+timeline: {before: 0s, after: 50ms}
+faults:
+  - for: 100ms
+    process.pause: {select: {pid: %d}}
+`, testenv.Process(t).PID)))
+	if o := l.want(6, "undo"); !strings.Contains(o.stderr, "undo --all") {
+		t.Errorf("a bare undo must name what older runs left: %s", o)
+	}
+}
+
+func TestMoreThanTheLimitOfDurationIsABlastRadiusThatIsRefused(t *testing.T) {
+	l := newLab(t)
+	document := l.write(fmt.Sprintf(`
+apiVersion: faultline/v1
+kind: Experiment
+name: long
+limits: {duration: 1s}
+timeline: {before: 0s, after: 50ms}
+faults:
+  - for: 5s
+    process.pause: {select: {pid: %d}}
+`, testenv.Process(t).PID))
+	for _, command := range []string{"plan", "run"} {
+		if o := l.want(5, command, document); !strings.Contains(o.stderr, "limits.duration") {
+			t.Errorf("want the limit named: %s", o)
+		}
+	}
+}
