@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -114,7 +113,6 @@ type httpProbe struct {
 	settings HTTP
 	client   *http.Client
 	asked    string
-	endpoint string // the same with its port
 	header   http.Header
 	host     string
 	timeout  time.Duration
@@ -133,7 +131,7 @@ func openHTTP(_ *platform.World, raw json.RawMessage) (Probe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open http probe of %s: %w", u.Redacted(), err)
 	}
-	p := &httpProbe{settings: s, asked: u.Host, endpoint: endpointOf(u), header: http.Header{}, timeout: orDefault(s.Timeout)}
+	p := &httpProbe{settings: s, asked: u.Host, header: http.Header{}, timeout: orDefault(s.Timeout)}
 	for name, value := range s.Headers {
 		p.header.Set(name, value)
 	}
@@ -251,17 +249,6 @@ func (p *httpProbe) unnamed(err error) (asked string, inner error) {
 		return u.Host, named.Err
 	}
 	return p.asked, named.Err
-}
-
-// Endpoints gives the server that is asked first; where it redirects to is not known before.
-func (p *httpProbe) Endpoints() []string { return []string{p.endpoint} }
-
-func endpointOf(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // Close ends connections that were kept for reuse.

@@ -22,12 +22,6 @@ type Probe interface {
 	Close() error
 }
 
-// Endpointer is a probe that asks over the network.
-type Endpointer interface {
-	// Endpoints gives what is asked as host:port, the host as its author wrote it.
-	Endpoints() []string
-}
-
 // Kind is one line of the table.
 type Kind struct {
 	experiments.ProbeKind

@@ -83,7 +83,4 @@ func (p tcpProbe) Look(parent context.Context) (experiments.Reading, error) {
 	return experiments.Reading{"connected": false, "latency": latency, "error": suffered(err, p.address, p.timeout)}, nil
 }
 
-// Endpoints gives the address that is asked.
-func (p tcpProbe) Endpoints() []string { return []string{p.address} }
-
 func (tcpProbe) Close() error { return nil }

@@ -10,18 +10,6 @@ import (
 // leastBaseline is how many samples a baseline needs: fewer say nothing about a steady state.
 const leastBaseline = 3
 
-// Baseline judges the samples of Before, given by probe; see BaselineFold.
-func Baseline(byProbe [][]experiments.Sample, ps []experiments.Probe) (held, unknown bool, why []string) {
-	f := NewBaselineFold(ps)
-	for i := range min(len(byProbe), len(ps)) {
-		for _, s := range byProbe[i] {
-			s.Probe = i
-			f.Sample(s)
-		}
-	}
-	return f.Verdict()
-}
-
 // BaselineFold judges the samples of Before as they come and keeps only counts:
 // its memory does not grow with the length of the phase. The order of the
 // samples does not matter.

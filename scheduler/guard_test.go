@@ -118,7 +118,7 @@ func TestH76_TwoProbesOfOneNameAreTwoCounts(t *testing.T) {
 		g.Sample(bad)
 	}
 	samples := [][]experiments.Sample{answers("ggg", time.Second), answers("bbb", time.Second)}
-	if held, unknown, why := Baseline(samples, twins); held || unknown || len(why) != 1 {
+	if held, unknown, why := baselineOf(samples, twins); held || unknown || len(why) != 1 {
 		t.Errorf("held %v, unknown %v, %q: want the second one broken and nothing said of the first", held, unknown, why)
 	}
 }
@@ -152,7 +152,7 @@ func TestH70_BaselineVerdictsDoNotDependOnOrder(t *testing.T) {
 			random := rand.New(rand.NewPCG(70, 70))
 			for range 100 {
 				random.Shuffle(len(samples), func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
-				held, unknown, why := Baseline([][]experiments.Sample{samples}, []experiments.Probe{{Name: "shop", Tolerate: experiments.Tolerance{Before: row.before}}})
+				held, unknown, why := baselineOf([][]experiments.Sample{samples}, []experiments.Probe{{Name: "shop", Tolerate: experiments.Tolerance{Before: row.before}}})
 				got, want := fmt.Sprint(held, unknown, why), fmt.Sprint(row.held, row.unknown, []string{row.why})
 				if got != want {
 					t.Fatalf("judged\n%s, want\n%s", got, want)
@@ -164,8 +164,20 @@ func TestH70_BaselineVerdictsDoNotDependOnOrder(t *testing.T) {
 
 func TestABrokenProbeOutweighsOneThatCouldNotBeLookedAt(t *testing.T) {
 	samples := [][]experiments.Sample{answers("ggg", 1), answers("ggb", 1), answers("gg?", 1)}
-	held, unknown, why := Baseline(samples, []experiments.Probe{{Name: "a"}, {Name: "b"}, {Name: "c"}})
+	held, unknown, why := baselineOf(samples, []experiments.Probe{{Name: "a"}, {Name: "b"}, {Name: "c"}})
 	if held || unknown || len(why) != 2 || !strings.Contains(why[0], `"b"`) || !strings.Contains(why[1], `"c"`) {
 		t.Errorf("held %v, unknown %v, %q: want b broken, and c told too", held, unknown, why)
 	}
+}
+
+// baselineOf folds samples that are given by probe.
+func baselineOf(byProbe [][]experiments.Sample, ps []experiments.Probe) (held, unknown bool, why []string) {
+	f := NewBaselineFold(ps)
+	for i := range min(len(byProbe), len(ps)) {
+		for _, s := range byProbe[i] {
+			s.Probe = i
+			f.Sample(s)
+		}
+	}
+	return f.Verdict()
 }
